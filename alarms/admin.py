@@ -1,0 +1,158 @@
+"""Alarms in the back office: what came, and what became of it. Nothing here can be changed."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+from unfold.views import ChangeList
+
+from alarms.models import Alarm
+from alarms.timeline import sentence_of, tell, words_of
+from exchange.backoffice import ByValue, Ledger, LookAheadList, Since, shown_time
+from operations.admin import OUTCOME_COLOURS
+from operations.models import Decision
+from strategies.models import Strategy
+from strategies.reasons import explain
+
+STATUS_COLOURS = {
+    Alarm.Status.RECEIVED: "info",
+    Alarm.Status.PROCESSED: "success",
+    Alarm.Status.IGNORED: "",
+    Alarm.Status.INVALID: "danger",
+    Alarm.Status.DUPLICATE: "warning",
+}
+
+
+def attach_answers(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """Give each alarm its decisions as `answers`, with their sentences, in one query to the other database."""
+    alarms = list(alarms)
+    decisions = (
+        Decision.objects.filter(alarm_id__in=[alarm.pk for alarm in alarms]).select_related("strategy").order_by("id")
+    )
+    answers = defaultdict(list)
+    for decision in decisions:
+        decision.sentence = explain(decision.reason, decision.facts)
+        decision.colour = OUTCOME_COLOURS[decision.outcome]
+        answers[decision.alarm_id].append(decision)
+    for alarm in alarms:
+        alarm.answers = answers[alarm.pk]
+        alarm.sentence = sentence_of(alarm)
+        alarm.words = words_of(alarm)
+        alarm.colour = STATUS_COLOURS[alarm.status]
+    return alarms
+
+
+class AlarmList(LookAheadList):
+    """A page of alarms with what became of each."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        attach_answers(self.result_list)
+
+
+class ByStrategy(ByValue):
+    title = _("strategy")
+    parameter_name = "strategy"
+    column = "strategy"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        names = Strategy.objects.order_by("alarm_name").values_list("alarm_name", flat=True).distinct()
+        return [(name, name) for name in names]
+
+
+class ByTicker(ByValue):
+    title = _("ticker")
+    parameter_name = "ticker"
+    column = "ticker"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        tickers = Strategy.objects.order_by("ticker").values_list("ticker", flat=True).distinct()
+        return [(ticker, ticker) for ticker in tickers]
+
+
+class SinceReceived(Since):
+    column = "received_at"
+
+
+@admin.register(Alarm)
+class AlarmAdmin(Ledger):
+    """The list says what became of each alarm; its page says why, step by step."""
+
+    list_display = ("received", "what", "ticker", "interval", "strategy", "state", "outcome")
+    list_filter = ("status", "kind", "action", "leg", ByTicker, ByStrategy, SinceReceived)
+    search_fields = ("ticker", "strategy", "reason", "raw")
+    search_help_text = _("Number, day (2026-01-31), ticker or words")
+    change_form_outer_before_template = "alarms/timeline.html"
+    fieldsets = (
+        (
+            _("The row"),
+            {
+                "classes": ["collapse"],
+                "fields": (
+                    "status",
+                    "reason",
+                    "detail",
+                    "pair",
+                    "is_perpetual_only",
+                    "attempts",
+                    "original",
+                    "received_at",
+                    "processed_at",
+                ),
+            },
+        ),
+    )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return AlarmList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Alarm], search_term: str
+    ) -> tuple[QuerySet[Alarm], bool]:
+        """A number is an alarm's own, a day is its 24 hours in UTC; anything else is looked for in the text."""
+        term = search_term.strip()
+        if term.isdecimal() and len(term) < 19:
+            return queryset.filter(pk=int(term)), False
+        day = _day(term)
+        if day:
+            return queryset.filter(received_at__gte=day, received_at__lt=day + timedelta(days=1)), False
+        return super().get_search_results(request, queryset, term)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Alarm | None = None, **kwargs: Any
+    ) -> HttpResponse:
+        if obj:
+            attach_answers([obj])
+            context |= {"timeline": tell(obj), "alarm": obj}
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+
+    @display(description=_("Received (UTC)"))
+    def received(self, alarm: Alarm) -> str:
+        return shown_time(alarm.received_at)
+
+    @display(description=_("Alarm"))
+    def what(self, alarm: Alarm) -> str:
+        return words_of(alarm)
+
+    @display(description=_("Status"), label=STATUS_COLOURS)
+    def state(self, alarm: Alarm) -> tuple[str, str]:
+        return alarm.status, alarm.get_status_display()
+
+    @display(description=_("What became of it"))
+    def outcome(self, alarm: Alarm) -> SafeString:
+        return render_to_string("alarms/outcome.html", {"alarm": alarm})
+
+
+def _day(term: str) -> datetime | None:
+    try:
+        return datetime.strptime(term, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None

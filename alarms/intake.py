@@ -1,0 +1,110 @@
+"""Store an alarm, once. The only write that a webhook request makes, and the row is all that the rest needs.
+
+A delivery is a redelivery when it says exactly what an earlier one said, the time that it names included: TradingView
+sends the same bytes up to four times. A unique column decides which of two is first, so concurrent ones agree.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from loguru import logger
+
+from alarms.messages import Message, Unreadable, read_message, signal_digest
+from alarms.models import Alarm
+from pelusa.doorbell import ring_on_commit
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a delivery: the alarm's id (the original's for a redelivery), its status and why."""
+
+    alarm_id: int
+    status: str
+    reason: str = ""
+    detail: str = ""
+    key: str = ""
+
+
+def record_alarm(body: bytes, source_ip: str) -> Receipt:
+    """Store a delivery whose secret was taken out already; return its receipt.
+
+    Raises only what the database raises; then nothing is known to be stored and the sender must send again.
+    """
+    now = timezone.now()
+    try:
+        message = read_message(body)
+    except Unreadable as problem:
+        return record_unreadable(body, source_ip, problem.reason, problem.detail, problem.key or "")
+    alarm = _alarm_of(message, _shown(body), source_ip, now)
+    original = _store_once(alarm)
+    if original:
+        return Receipt(original.pk, Alarm.Status.DUPLICATE)
+    ring_on_commit("alarms.tasks.route_alarm", alarm.pk, using="alarms")
+    return Receipt(alarm.pk, Alarm.Status.RECEIVED)
+
+
+def record_unreadable(body: bytes, source_ip: str, reason: str, detail: str, key: str = "") -> Receipt:
+    """Keep a message that cannot be understood, with the reason; it trades nothing."""
+    now = timezone.now()
+    alarm = Alarm.objects.create(
+        received_at=now,
+        processed_at=now,
+        source_ip=source_ip,
+        raw=_shown(body),
+        status=Alarm.Status.INVALID,
+        reason=reason,
+        detail=detail,
+    )
+    logger.warning("alarm {} is unreadable: {}", alarm.pk, reason)
+    return Receipt(alarm.pk, Alarm.Status.INVALID, reason, detail, key)
+
+
+def _shown(body: bytes) -> str:
+    return body.decode("utf-8", errors="backslashreplace")
+
+
+def _alarm_of(message: Message, raw: str, source_ip: str, now: datetime) -> Alarm:
+    return Alarm(
+        received_at=now,
+        source_ip=source_ip,
+        raw=raw,
+        kind=message.kind,
+        action=message.action,
+        leg=message.leg,
+        ticker=message.ticker,
+        pair=message.pair,
+        is_perpetual_only=message.is_perpetual_only,
+        interval=message.interval,
+        strategy=message.strategy,
+        quantity=message.quantity,
+        price=message.price,
+        entry_price=message.entry_price,
+        exit_price=message.exit_price,
+        alarm_time=message.alarm_time,
+        delivery_key=signal_digest(message),
+    )
+
+
+def _store_once(alarm: Alarm) -> Alarm | None:
+    """Insert the alarm and return None, or insert it as a redelivery and return its original."""
+    try:
+        with transaction.atomic(using="alarms"):
+            alarm.save(force_insert=True)
+        return None
+    except IntegrityError:
+        original = Alarm.objects.get(delivery_key=alarm.delivery_key)
+    _store_redelivery(alarm, original)
+    return original
+
+
+def _store_redelivery(alarm: Alarm, original: Alarm) -> None:
+    alarm.pk = None
+    alarm.delivery_key = None
+    alarm.original = original
+    alarm.status = Alarm.Status.DUPLICATE
+    alarm.reason = "redelivery"
+    alarm.processed_at = alarm.received_at
+    alarm.save(force_insert=True)
+    logger.info("alarm {} is a redelivery of {}", alarm.pk, original.pk)

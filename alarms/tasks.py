@@ -1,0 +1,27 @@
+"""Doors from the queue to routing."""
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.utils import timezone
+
+from alarms.models import Alarm
+from alarms.routing import route_pair
+
+BEFORE_SWEEPING = timedelta(seconds=1)
+
+
+@shared_task
+def route_alarm(alarm_id: int) -> None:
+    """Route an alarm, after those of its pair that came before it."""
+    alarm = Alarm.objects.only("pair", "status").get(pk=alarm_id)
+    if alarm.status == Alarm.Status.RECEIVED:
+        route_pair(alarm.pair)
+
+
+@shared_task
+def sweep_alarms() -> None:
+    """Route whatever waits, whatever became of its bell."""
+    waiting = Alarm.objects.filter(status=Alarm.Status.RECEIVED, received_at__lt=timezone.now() - BEFORE_SWEEPING)
+    for pair in waiting.order_by().values_list("pair", flat=True).distinct():
+        route_pair(pair)

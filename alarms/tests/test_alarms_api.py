@@ -1,0 +1,164 @@
+"""Alarms as clients read them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from alarms.models import Alarm
+from pelusa.testing import DATABASES
+from pelusa.tests.making import AT, client_of, make_alarm, make_decision, make_history, make_operation, make_strategy
+
+pytestmark = pytest.mark.django_db(databases=DATABASES)
+URL = "/api/v1/alarms/"
+
+SHAPE = {
+    "id", "received_at", "source_ip", "kind", "action", "leg", "ticker", "interval", "strategy", "quantity", "price",
+    "entry_price", "exit_price", "alarm_time", "status", "reason", "raw", "decisions",
+}  # fmt: skip
+
+
+def ids(answer: Any) -> list[int]:
+    assert answer.status_code == 200, answer.json()
+    return [row["id"] for row in answer.json()["results"]]
+
+
+def queries_of(act: Any) -> int:
+    with (
+        CaptureQueriesContext(connections["default"]) as one,
+        CaptureQueriesContext(connections["alarms"]) as two,
+        CaptureQueriesContext(connections["market"]) as three,
+    ):
+        act()
+    return len(one) + len(two) + len(three)
+
+
+def test_an_alarm_has_the_agreed_shape_with_money_as_strings_and_times_in_utc() -> None:
+    strategy = make_strategy()
+    alarm = make_alarm(
+        raw='{"Ticker": "BTCUSDT.P"}', price="50000.100000000000", alarm_time=AT, source_ip="52.89.214.238"
+    )
+    operation = make_operation(strategy)
+    decision = make_decision(alarm, strategy, operation=operation)
+    [row] = client_of().get(URL).json()["results"]
+    assert row.keys() >= SHAPE
+    assert (row["price"], row["quantity"], row["alarm_time"]) == ("50000.1", None, "2026-11-22T10:00:00Z")
+    assert (row["kind"], row["action"], row["leg"], row["strategy"]) == ("order", "open", "long", "Stochastic_v1")
+    sentence = "An entry of the long leg was ordered: every condition held."
+    assert row["decisions"] == [
+        {
+            "id": decision.pk,
+            "strategy": strategy.pk,
+            "outcome": "open",
+            "reason": "entry",
+            "detail": sentence,
+            "operation": operation.pk,
+        }
+    ]
+
+
+def test_one_alarm_reads_like_its_row_in_the_list() -> None:
+    make_history(strategies=2)
+    [row] = client_of().get(URL).json()["results"]
+    assert client_of().get(f"{URL}{row['id']}/").json() == row
+    assert len(row["decisions"]) == 2
+
+
+def test_a_page_takes_as_many_queries_for_one_alarm_as_for_many() -> None:
+    client = client_of()
+    make_history()
+    few = queries_of(lambda: client.get(URL))
+    make_history(strategies=3, alarms=8)
+    assert queries_of(lambda: client.get(URL)) == few
+    assert few <= 6
+
+
+def test_pages_are_newest_first_and_stable_while_alarms_arrive() -> None:
+    alarms = [make_alarm() for _ in range(5)]
+    newest_first = [alarm.pk for alarm in reversed(alarms)]
+    client = client_of()
+    first = client.get(URL, {"limit": 2})
+    assert ids(first) == newest_first[:2]
+    make_alarm()
+    second = client.get(first.json()["next"])
+    assert ids(second) == newest_first[2:4]
+    third = client.get(second.json()["next"])
+    assert (ids(third), third.json()["next"]) == (newest_first[4:], None)
+    assert ids(client.get(third.json()["previous"])) == newest_first[2:4]
+
+
+def test_latest_is_the_newest_alone_and_obeys_the_filters() -> None:
+    make_alarm(ticker="ETHUSDT.P")
+    wanted = make_alarm(ticker="BTCUSDT.P")
+    make_alarm(ticker="ETHUSDT.P")
+    answer = client_of().get(URL, {"latest": "true", "ticker": "BTCUSDT.P"})
+    assert ids(answer) == [wanted.pk]
+    assert (answer.json()["next"], answer.json()["previous"]) == (None, None)
+    assert len(ids(client_of().get(URL, {"latest": "false"}))) == 3
+
+
+def test_latest_of_nothing_is_an_empty_page() -> None:
+    assert ids(client_of().get(URL, {"latest": "true"})) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ({"ticker": "ETHUSDT.P"}, "other"),
+        ({"strategy": "Other"}, "other"),
+        ({"status": "invalid"}, "other"),
+        ({"kind": "indicator"}, "other"),
+        ({"action": "close"}, "other"),
+        ({"leg": "short"}, "other"),
+        ({"interval": "1M"}, "other"),
+        ({"received_after": "2026-11-23T00:00:00Z"}, "other"),
+        ({"received_before": "2026-11-23T00:00:00Z"}, "usual"),
+        ({"ticker": "BTCUSDT.P", "status": "received"}, "usual"),
+    ],
+)
+def test_each_filter_keeps_what_it_names(query: dict[str, str], wanted: str) -> None:
+    usual = make_alarm(interval="1m")
+    odd = {"ticker": "ETHUSDT.P", "strategy": "Other", "status": "invalid", "kind": "indicator", "action": "close"}
+    other = make_alarm(**odd, leg="short", interval="1M", received_at=AT + timedelta(days=2))
+    assert ids(client_of().get(URL, query)) == [{"usual": usual, "other": other}[wanted].pk]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"limit": "0"}, "limit"),
+        ({"limit": "501"}, "limit"),
+        ({"limit": "ten"}, "limit"),
+        ({"limit": "-1"}, "limit"),
+        ({"limit": ""}, "limit"),
+        ({"limit": "٣"}, "limit"),
+        ({"latest": "perhaps"}, "latest"),
+        ({"cursor": "nonsense"}, "cursor"),
+        ({"cursor": "é"}, "cursor"),
+        ({"cursor": "cD1hYmM="}, "cursor"),  # p=abc
+        ({"cursor": "cD05OTk5OTk5OTk5OTk5OTk5OTk5OTk5"}, "cursor"),  # p=99…
+        ({"status": "unheard"}, "status"),
+        ({"received_after": "yesterday"}, "received_after"),
+    ],
+)
+def test_a_wrong_parameter_is_named(query: dict[str, str], field: str) -> None:
+    answer = client_of().get(URL, query)
+    assert answer.status_code == 400
+    assert list(answer.json()["error"]["fields"]) == [field]
+
+
+@pytest.mark.parametrize("key", ["abc", "99999999999999999999", "-1", "1.5", "%00"])
+def test_an_impossible_id_is_not_found(key: str) -> None:
+    answer = client_of("superuser").get(f"{URL}{key}/")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_alarms_cannot_be_written_by_anybody() -> None:
+    alarm = make_alarm()
+    client = client_of("superuser")
+    for method in (client.post, client.put, client.patch, client.delete):
+        assert method(f"{URL}{alarm.pk}/", {}, format="json").status_code == 405
+    assert client.post(URL, {}, format="json").status_code == 405
+    assert Alarm.objects.count() == 1

@@ -1,0 +1,79 @@
+"""The door that TradingView knocks at.
+
+It reads raw bytes whatever the content type says, takes the secret out, stores the alarm and answers. Once an alarm
+is stored no answer is a 5xx, since TradingView would send it again; when nothing could be stored it is 503, so that
+it does.
+"""
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.http import HttpRequest, JsonResponse
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.csrf import csrf_exempt
+from loguru import logger
+
+from alarms.intake import Receipt, record_alarm, record_unreadable
+from alarms.messages import take_secret
+from alarms.models import Alarm
+from pelusa.errors import error_answer
+
+# Read and thrown away, so that the sender hears the answer instead of a reset
+MOST_DISCARDED = 4 * 1024 * 1024
+A_CHUNK = 65_536
+
+
+@csrf_exempt
+def receive(request: HttpRequest, secret: str = "") -> JsonResponse:
+    """Store one alarm and say under which id."""
+    if request.method != "POST":
+        return error_answer(request, 405, "method_not_allowed", "Post the alarm.", headers={"Allow": "POST"})
+    head, size = _read(request)
+    named, body = take_secret(head)
+    if not _opens(secret or named):
+        logger.warning("webhook: wrong or missing secret from {}", request.client_address)  # type: ignore[attr-defined]
+        return error_answer(request, 401, "wrong_secret", "The webhook's secret is missing or wrong.")
+    try:
+        return _answer(request, body, size)
+    except DatabaseError as error:
+        logger.error("alarm not stored: {}", type(error).__name__)
+        return error_answer(request, 503, "not_stored", "The alarm could not be stored; send it again.")
+
+
+def _read(request: HttpRequest) -> tuple[bytes, int]:
+    """Return the body's head and the size of the whole, as far as it was read."""
+    limit = settings.WEBHOOK_MAX_BODY
+    head = request.read(limit + 1)
+    size = len(head)
+    while len(head) > limit and size < MOST_DISCARDED and (chunk := request.read(A_CHUNK)):
+        size += len(chunk)
+    return head[:limit], size
+
+
+def _opens(given: str | None) -> bool:
+    """Compare with every secret in constant time: an early end would tell how much of a guess was right."""
+    if not isinstance(given, str) or not given:
+        return False
+    matches = [
+        constant_time_compare(given.encode("utf-8", "replace"), each.encode()) for each in settings.WEBHOOK_SECRETS
+    ]
+    return any(matches)
+
+
+def _answer(request: HttpRequest, body: bytes, size: int) -> JsonResponse:
+    address = request.client_address  # type: ignore[attr-defined]
+    if size > settings.WEBHOOK_MAX_BODY:
+        detail = (
+            f"The message has {size} bytes or more; the most is {settings.WEBHOOK_MAX_BODY}. Its beginning is kept."
+        )
+        return _unreadable(request, 413, record_unreadable(body, address, "too_large", detail))
+    receipt = record_alarm(body, address)
+    if receipt.status == Alarm.Status.INVALID:
+        return _unreadable(request, 422, receipt)
+    return JsonResponse({"id": receipt.alarm_id, "status": receipt.status})
+
+
+def _unreadable(request: HttpRequest, http_status: int, receipt: Receipt) -> JsonResponse:
+    fields = {receipt.key: [receipt.detail]} if receipt.key else {}
+    return error_answer(
+        request, http_status, receipt.reason, receipt.detail, fields, id=receipt.alarm_id, status=receipt.status
+    )

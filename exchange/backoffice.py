@@ -1,0 +1,177 @@
+"""What the pages of the back office share: ledgers that nobody types into, lists that are never counted, figures and times."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib.admin import AdminSite, SimpleListFilter
+from django.core.paginator import Paginator
+from django.db.models import PROTECT, DecimalField, Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.views import ChangeList
+
+from exchange.models import Account
+from exchange.rounding import plain
+
+ROWS_PER_PAGE = 50
+NOTHING = "–"
+
+
+def shown_number(value: Decimal | None) -> str:
+    """Return a price or quantity in full, without the column's trailing zeros."""
+    return NOTHING if value is None else plain(value)
+
+
+def shown_time(moment: datetime | None) -> str:
+    """Return a time in UTC to the second; where milliseconds matter a story tells them."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else NOTHING
+
+
+class PlainDecimalField(forms.DecimalField):
+    """A form's decimal without the column's trailing zeros."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return plain(value) if isinstance(value, Decimal) else value
+
+
+def number_column(name: str, label: Any) -> Callable[[Model], str]:
+    """Return a list's column for a price or quantity."""
+
+    @display(description=label)
+    def column(row: Model) -> str:
+        return shown_number(getattr(row, name))
+
+    return column
+
+
+def time_column(name: str, label: Any) -> Callable[[Model], str]:
+    """Return a list's column for a time in UTC."""
+
+    @display(description=label)
+    def column(row: Model) -> str:
+        return shown_time(getattr(row, name))
+
+    return column
+
+
+def without_secrets(path: str = "") -> list[str]:
+    """Return what to defer so that an account, or rows that name one through `path`, are read without credentials."""
+    # Decrypting is for trading: a page that lists accounts must also open when a key is lost
+    return [f"{path}api_key", f"{path}api_secret"]
+
+
+def is_held(row: Model) -> bool:
+    """Say whether rows that must be kept point at this one: then it is switched off, never deleted."""
+    relations = [each for each in row._meta.related_objects if each.on_delete is PROTECT]
+    return any(each.related_model._default_manager.filter(**{each.field.name: row.pk}).exists() for each in relations)
+
+
+def changed_columns(form: Any) -> list[str]:
+    """Return the model's columns that a person changed in a form, so that nothing else of the row is written."""
+    columns = {field.name for field in form.instance._meta.concrete_fields}
+    return [name for name in form.changed_data if name in columns]
+
+
+class LookAheadPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of a table that is too large for COUNT(*); its template offers only the previous and the next."""
+
+    template_name = "exchange/look_ahead_pages.html"
+
+
+class LookAheadList(ChangeList):
+    """A list that reads one page and one row more, whatever the table's size."""
+
+    has_next = False
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read this page's rows; the row after them says whether another page follows."""
+        start = max(self.page_num - 1, 0) * self.list_per_page
+        rows = list(self.queryset[start : start + self.list_per_page + 1])
+        self.has_next = len(rows) > self.list_per_page
+        self.result_list = rows[: self.list_per_page]
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.can_show_all = self.multi_page = False
+        self.paginator = LookAheadPaginator(self.result_list, self.list_per_page)
+
+
+class LargeTable(ModelAdmin):
+    """Newest first, a page at a time; sorted by no column, for most have no index."""
+
+    list_per_page = ROWS_PER_PAGE
+    show_full_result_count = False
+    sortable_by = ()
+    list_disable_select_all = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LookAheadList
+
+
+class Ledger(LargeTable):
+    """Rows that the machine writes and people read: nothing is added, changed or deleted by hand."""
+
+    actions: Any = None
+    change_form_template = "exchange/ledger.html"
+
+    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        decimals = [field.name for field in model._meta.get_fields() if isinstance(field, DecimalField)]
+        self.readonly_preprocess_fields = dict.fromkeys(decimals, _without_trailing_zeros)
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def _without_trailing_zeros(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class ByValue(SimpleListFilter):
+    """A filter whose values come from a small table, so that a large one is not searched for distinct ones."""
+
+    column = ""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+
+
+class ByAccount(ByValue):
+    title = _("account")
+    parameter_name = "account"
+    column = "account"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(str(key), name) for key, name in Account.objects.values_list("pk", "name")]
+
+
+class Since(SimpleListFilter):
+    """How long ago `column` was."""
+
+    title = _("time")
+    parameter_name = "since"
+    column = ""
+    spans = {
+        "hour": (_("Last hour"), timedelta(hours=1)),
+        "day": (_("Last 24 hours"), timedelta(days=1)),
+        "week": (_("Last 7 days"), timedelta(days=7)),
+        "month": (_("Last 30 days"), timedelta(days=30)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(word, label) for word, (label, _span) in self.spans.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in self.spans:
+            return queryset
+        return queryset.filter(**{f"{self.column}__gte": timezone.now() - self.spans[self.value()][1]})

@@ -1,0 +1,29 @@
+"""The client for an account: right environment, right keys, one for each thread."""
+
+import hashlib
+import threading
+
+from django.conf import settings
+
+from exchange.bingx import BingX
+from exchange.models import Account
+
+_kept = threading.local()
+
+
+def connect(account: Account) -> BingX:
+    """Return this thread's client for the account; connections stay open between orders."""
+    return _client(settings.BINGX_URLS[account.environment], account.api_key, account.api_secret)
+
+
+def connect_for_market_data() -> BingX:
+    """Return this thread's client for public data, in the environment that PELUSA_TRADING names."""
+    return _client(settings.BINGX_URLS[settings.PELUSA_TRADING], "", "")
+
+
+def _client(url: str, key: str, secret: str) -> BingX:
+    clients: dict[tuple[str, str], BingX] = _kept.__dict__.setdefault("clients", {})
+    fingerprint = hashlib.sha256(f"{key}\n{secret}".encode()).hexdigest()
+    if (url, fingerprint) not in clients:
+        clients[url, fingerprint] = BingX(base_url=url, key=key, secret=secret)
+    return clients[url, fingerprint]

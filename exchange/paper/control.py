@@ -1,0 +1,133 @@
+"""The control addresses `/paper/...`: ours alone, JSON, from this machine only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from decimal import Decimal, InvalidOperation
+
+from exchange.paper.books import Order, Record
+from exchange.paper.venue import KeyTaken, Venue
+from exchange.paper.wire import Json, Request, plain
+
+LOOPBACK = ("127.", "::1", "::ffff:127.")
+Reply = tuple[int, Json]
+
+
+def control(venue: Venue, request: Request) -> Reply:
+    """Answer a control request with an HTTP status and a JSON value."""
+    if not request.peer.startswith(LOOPBACK):
+        return 403, {"error": "control addresses answer to this machine only"}
+    handler = CONTROLS.get((request.method, request.path.rstrip("/")))
+    if handler is None:
+        return 404, {"error": "no such control address"}
+    try:
+        return handler(venue, request)
+    except (ValueError, KeyError, AttributeError, InvalidOperation) as error:
+        return 400, {"error": f"{type(error).__name__}: {error}"}
+
+
+def _members(request: Request) -> dict[str, Json]:
+    """Return the JSON object in the body; an empty body is an empty object."""
+    members = json.loads(request.body or b"{}")
+    if not isinstance(members, dict):
+        raise ValueError("the body must be a JSON object")
+    return members
+
+
+def add_account(venue: Venue, request: Request) -> Reply:
+    """Register a key, with `balances` (by `usdtm:USDT`), `permissions` and `ip_addresses` when they are given."""
+    members = _members(request)
+    balances = {str(name): Decimal(str(amount)) for name, amount in dict(members.get("balances") or {}).items()}  # type: ignore[arg-type]
+    try:
+        account = venue.register(str(members["key"]), str(members["secret"]), balances)
+    except KeyTaken:
+        return 409, {"error": "this key exists with another secret"}
+    if "permissions" in members:
+        account.permissions = [int(each) for each in list(members["permissions"])]  # type: ignore[arg-type]
+    if "ip_addresses" in members:
+        account.ip_addresses = [str(each) for each in list(members["ip_addresses"])]  # type: ignore[arg-type]
+    venue.ledger.touch(account)
+    return 200, {"key": account.key, "uid": account.uid}
+
+
+def set_prices(venue: Venue, request: Request) -> Reply:
+    """Pin prices; `null` lets the path move again."""
+    wanted = {symbol: None if price is None else Decimal(str(price)) for symbol, price in _members(request).items()}
+    for symbol, price in wanted.items():
+        venue.pin(symbol, price)
+    return get_prices(venue, request)
+
+
+def get_prices(venue: Venue, request: Request) -> Reply:
+    return 200, {symbol: plain(price) for symbol, price in venue.quotes.pins.items()}
+
+
+def set_faults(venue: Venue, request: Request) -> Reply:
+    venue.faults.configure(_members(request))
+    return 200, venue.faults.describe()
+
+
+def get_faults(venue: Venue, request: Request) -> Reply:
+    return 200, venue.faults.describe()
+
+
+def clear_faults(venue: Venue, request: Request) -> Reply:
+    venue.faults.clear()
+    venue.rates.clear()
+    return 200, venue.faults.describe()
+
+
+def ledger(venue: Venue, request: Request) -> Reply:
+    """Every order ever accepted, oldest first, with its fills; of one key when it is named."""
+    key = request.params.get("key")
+    orders = [each for each in venue.ledger.orders.values() if key in (None, "", each.account)]
+    rows: list[Json] = [
+        _order(venue, each, place) for place, each in enumerate(sorted(orders, key=lambda each: each.order_id), 1)
+    ]
+    live = [each for name, held in venue.ledger.live.items() if key in (None, "", name) for each in held.values()]
+    return 200, {"orders": rows, "positions": [_plain(each) for each in live]}
+
+
+def _order(venue: Venue, order: Order, place: int) -> Json:
+    fills: list[Json] = [_plain(each) for each in venue.ledger.fills_of_order.get(order.order_id, [])]
+    return _plain(order) | {"sequence": place, "fills": fills}
+
+
+def _plain(record: Record) -> dict[str, Json]:
+    """Show a record with text for decimals and ids, so that no reader rounds them."""
+    row: dict[str, Json] = {}
+    for each in fields(record):
+        value = getattr(record, each.name)
+        is_id = each.name.endswith("_id") and isinstance(value, int)
+        row[each.name] = plain(value) if isinstance(value, Decimal) else str(value) if is_id else value
+    return row
+
+
+def health(venue: Venue, request: Request) -> Reply:
+    return 200, {
+        "status": "ok",
+        "uptime_ms": venue.clock_ms() - venue.started_ms,
+        "accounts": len(venue.ledger.accounts),
+        "orders": len(venue.ledger.orders),
+        "open_orders": sum(len(each) for each in venue.ledger.open_orders.values()),
+    }
+
+
+def reset(venue: Venue, request: Request) -> Reply:
+    venue.reset()
+    return 200, {"status": "reset"}
+
+
+CONTROLS: dict[tuple[str, str], Callable[[Venue, Request], Reply]] = {
+    ("POST", "/paper/accounts"): add_account,
+    ("POST", "/paper/prices"): set_prices,
+    ("GET", "/paper/prices"): get_prices,
+    ("POST", "/paper/faults"): set_faults,
+    ("GET", "/paper/faults"): get_faults,
+    ("DELETE", "/paper/faults"): clear_faults,
+    ("GET", "/paper/ledger"): ledger,
+    ("GET", "/paper/health"): health,
+    ("POST", "/paper/reset"): reset,
+}

@@ -1,0 +1,175 @@
+"""Open and close operations: rows only, one commit, nothing is sent.
+
+A crash here has sent nothing; the sweeps find the rows and go on.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.utils import timezone
+from loguru import logger
+
+from exchange.models import Account
+from exchange.types import Market, PositionMode
+from operations.models import Decision, Lane, Operation, Order
+from operations.states import NEVER_TRADED, OrderStatus
+from pelusa.doorbell import ring_on_commit
+from strategies.models import Strategy
+from strategies.rules import Standing, Verdict
+
+
+class NothingToClose(Exception):
+    """The operation holds nothing, or is being closed already."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmFacts:
+    """What a decision keeps of its alarm, since no foreign key reaches another database."""
+
+    alarm_id: int
+    leg: str
+    received_at: datetime
+    price: Decimal | None = None
+    quantity: Decimal | None = None
+
+
+def standing_of(strategy: Strategy, leg: str) -> Standing:
+    """Return what the strategy holds on a leg, for the rules."""
+    operation = Operation.objects.filter(stack_key=_stack_key(strategy, leg)).first()
+    if operation is None:
+        return Standing()
+    return Standing(
+        is_live=True, entries=operation.orders.filter(role=Order.Role.ENTRY).exclude(status__in=NEVER_TRADED).count()
+    )
+
+
+def carry_out(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict) -> Decision:
+    """Write the decision, and the operation and order that it calls for, in one commit; return it.
+
+    A second call for the same alarm and strategy returns the first decision and changes nothing.
+    """
+    with transaction.atomic():
+        lane = lock_lane(strategy.account, strategy.market, strategy.symbol)
+        decided = Decision.objects.filter(alarm_id=alarm.alarm_id, strategy=strategy).first()
+        if decided:
+            return decided
+        operation = _operation_for(strategy, alarm.leg, verdict)
+        decision = _write_decision(strategy, alarm, verdict, operation)
+        if operation:
+            _order_for(lane, operation, decision)
+    _log(decision)
+    return decision
+
+
+def lock_lane(account: Account, market: str, symbol: str) -> Lane:
+    """Return the lane, locked until the transaction ends: ids of its orders are then in arrival order."""
+    lane, _ = Lane.objects.get_or_create(account=account, market=market, symbol=symbol)
+    return Lane.objects.select_for_update().get(pk=lane.pk)
+
+
+def close_by_hand(operation: Operation, user: object) -> Order:
+    """Order the close of an operation's share for `user`; raise `NothingToClose` when there is none."""
+    with transaction.atomic():
+        lane = lock_lane(operation.account, operation.market, operation.symbol)
+        current = Operation.objects.select_for_update().get(pk=operation.pk)
+        if current.status not in Operation.STACKABLE:
+            raise NothingToClose(f"the operation is {current.status}")
+        _begin_closing(current)
+        order = create_exit(lane, current, None)
+    logger.info("operation {} closed by hand by {}: order {}", operation.pk, user, order.client_order_id)
+    return order
+
+
+def create_exit(lane: Lane, operation: Operation, decision: Decision | None) -> Order:
+    """Create the market order that closes the operation's share; its quantity is known when it is its turn."""
+    return _create_order(lane, operation, decision, Order.Role.EXIT)
+
+
+def _stackable(strategy: Strategy, leg: str) -> Operation | None:
+    return Operation.objects.select_for_update().filter(stack_key=_stack_key(strategy, leg)).first()
+
+
+def _stack_key(strategy: Strategy, leg: str) -> str:
+    return f"{strategy.pk}:{leg}"
+
+
+def _operation_for(strategy: Strategy, leg: str, verdict: Verdict) -> Operation | None:
+    if verdict.outcome == Decision.Outcome.OPEN:
+        return _stackable(strategy, leg) or _new_operation(strategy, leg)
+    if verdict.outcome == Decision.Outcome.CLOSE:
+        operation = _stackable(strategy, leg)
+        if operation:
+            _begin_closing(operation)
+        return operation
+    return None
+
+
+def _new_operation(strategy: Strategy, leg: str) -> Operation:
+    return Operation.objects.create(
+        strategy=strategy,
+        account=strategy.account,
+        market=strategy.market,
+        symbol=strategy.symbol,
+        leg=leg,
+        stack_key=_stack_key(strategy, leg),
+    )
+
+
+def _begin_closing(operation: Operation) -> None:
+    operation.status = Operation.Status.CLOSING
+    operation.stack_key = None
+    operation.save(update_fields=["status", "stack_key"])
+
+
+def _write_decision(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict, operation: Operation | None) -> Decision:
+    return Decision.objects.create(
+        alarm_id=alarm.alarm_id,
+        strategy=strategy,
+        leg=alarm.leg,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        facts=verdict.facts,
+        operation=operation,
+        alarm_received_at=alarm.received_at,
+        alarm_price=alarm.price,
+        alarm_quantity=alarm.quantity,
+    )
+
+
+def _order_for(lane: Lane, operation: Operation, decision: Decision) -> Order:
+    role = Order.Role.ENTRY if decision.outcome == Decision.Outcome.OPEN else Order.Role.EXIT
+    return _create_order(lane, operation, decision, role)
+
+
+def _create_order(lane: Lane, operation: Operation, decision: Decision | None, role: Order.Role) -> Order:
+    enters = role == Order.Role.ENTRY
+    order = Order.objects.create(
+        lane=lane,
+        operation=operation,
+        decision=decision,
+        role=role,
+        side="BUY" if (operation.leg == "long") == enters else "SELL",
+        position_side=_position_side(lane, operation),
+        reduce_only=not enters and _nets(lane),
+    )
+    order.events.create(at=timezone.now(), status=OrderStatus.CREATED, source="us")
+    ring_on_commit("operations.tasks.run_lane", lane.pk, using="default")
+    return order
+
+
+def _nets(lane: Lane) -> bool:
+    return lane.market != Market.SPOT and lane.account.position_mode == PositionMode.ONE_WAY
+
+
+def _position_side(lane: Lane, operation: Operation) -> str:
+    if lane.market == Market.SPOT or _nets(lane):
+        return "BOTH"
+    return operation.position_side
+
+
+def _log(decision: Decision) -> None:
+    logger.info(
+        "alarm {} strategy {}: {} ({})", decision.alarm_id, decision.strategy_id, decision.outcome, decision.reason
+    )

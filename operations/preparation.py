@@ -1,0 +1,126 @@
+"""What must be known before an order may be sent: its size, the market's price, the account's mode. Reads only."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from django.utils import timezone
+
+from exchange.bingx import BingX
+from exchange.models import Account
+from exchange.rounding import round_down
+from exchange.types import Market, PositionMode
+from market.models import Instrument
+from operations.limits import Denial, above_ceiling, check_entry
+from operations.models import Order
+from operations.states import CLOSED
+from strategies.models import Leg
+from strategies.sizing import CannotSize, Grid, Wish, size_entry
+
+MODE_KEPT_FOR = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An order that is ready to be sent, or the reason why it must not be. `price` is the market's, for the limits."""
+
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    leg: Leg | None = None
+    denial: Denial | None = None
+
+
+class NotYet(Exception):
+    """The order must wait for something of its own operation; the sweep comes back."""
+
+
+def prepare(order: Order, client: BingX) -> Prepared:
+    """Return the order's size, or why it must not be sent. Raises an exchange's error when it cannot be known now."""
+    denial = above_ceiling(order.lane.account)
+    if denial:
+        return Prepared(denial=denial)
+    read_position_mode(order.lane.account, Market(order.lane.market), client)
+    return _prepare_entry(order, client) if order.role == Order.Role.ENTRY else Prepared()
+
+
+def read_position_mode(account: Account, market: Market, client: BingX) -> None:
+    """Bring the account's position mode up to the exchange's, at most every five minutes."""
+    now = timezone.now()
+    read_at = account.position_mode_read_at
+    if market == Market.SPOT or (read_at and now - read_at < MODE_KEPT_FOR):
+        return
+    account.position_mode = client.position_mode().value
+    account.position_mode_read_at = now
+    account.save(update_fields=["position_mode", "position_mode_read_at"])
+
+
+def nets(account: Account, market: str) -> bool:
+    """Tell whether long and short net in one position of this account and product."""
+    return market != Market.SPOT and account.position_mode == PositionMode.ONE_WAY
+
+
+def grid_of(instrument: Instrument) -> Grid:
+    """Return the instrument's steps and floors as sizing knows them."""
+    return Grid(
+        symbol=instrument.symbol,
+        step_size=instrument.step_size,
+        min_quantity=instrument.min_quantity,
+        min_notional=instrument.min_notional,
+        contract_size=instrument.contract_size if instrument.market == Market.COINM else Decimal(0),
+    )
+
+
+def instrument_of(order: Order) -> Instrument | None:
+    return Instrument.objects.filter(market=order.lane.market, symbol=order.lane.symbol).first()
+
+
+def exit_quantity(order: Order) -> Decimal:
+    """Return what an exit closes: its operation's whole share. Called under the lane's lock, when it is its turn.
+
+    On spot the fee of a buy is taken from the coins, so the share need not be on the step.
+    """
+    held = order.operation.held_quantity
+    if order.lane.market != Market.SPOT:
+        return held
+    if order.operation.orders.filter(filled_quantity__gt=0, has_all_fills=False, status__in=CLOSED).exists():
+        raise NotYet("the fills that tell the fee are not here yet")
+    instrument = instrument_of(order)
+    return round_down(held, instrument.step_size) if instrument else held
+
+
+def _prepare_entry(order: Order, client: BingX) -> Prepared:
+    instrument = instrument_of(order)
+    denial = check_entry(order, instrument, timezone.now())
+    if denial or instrument is None:
+        return Prepared(denial=denial)
+    leg = order.operation.strategy.legs.filter(name=order.operation.leg).first()
+    if leg is None:
+        return Prepared(denial=Denial("no_such_leg", {"leg": order.operation.leg}))
+    price = client.price(Market(order.lane.market), order.lane.symbol)
+    try:
+        return Prepared(quantity=_size(order, leg, instrument, price, client), price=price, leg=leg)
+    except CannotSize as refusal:
+        return Prepared(denial=Denial(refusal.reason, dict(refusal.facts)))
+
+
+def _size(order: Order, leg: Leg, instrument: Instrument, price: Decimal, client: BingX) -> Decimal:
+    decision = order.decision
+    wish = Wish(
+        sizing=leg.sizing,
+        size=leg.size,
+        leverage=leg.leverage,
+        stop_percent=leg.stop_loss_per_order or leg.stop_loss_general,
+        alarm_quantity=decision.alarm_quantity if decision else None,
+    )
+    equity = _equity(client, Market(order.lane.market), instrument, price) if wish.needs_equity else None
+    return size_entry(wish, grid_of(instrument), price, equity)
+
+
+def _equity(client: BingX, market: Market, instrument: Instrument, price: Decimal) -> Decimal | None:
+    """Return the money of the order's own wallet in quote units."""
+    held = {balance.asset: balance.equity for balance in client.balances(market)}
+    if market == Market.COINM:
+        coins = held.get(instrument.base_asset)
+        return coins * price if coins is not None else None
+    # BingX's demo host keeps its money as VST whatever the quote asset is called
+    return held.get(instrument.quote_asset, held.get("VST"))

@@ -1,0 +1,255 @@
+"""Correct our books from the exchange: learn an order's fate by asking, fetch its fills, finish what was begun.
+
+"Not found" proves nothing before the fence: the committed, signed time stamp plus the exchange's receive window plus
+a margin. After it the exchange itself refuses the first request, so an order that is then missing twice, and absent
+from open orders, history and fills, never arrived.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Sum
+from django.utils import timezone
+from loguru import logger
+
+from exchange.bingx import BingX
+from exchange.connection import connect
+from exchange.errors import OrderNotFound
+from exchange.types import FillReport, Market, OrderReport
+from market.models import Instrument
+from operations.books import Execution, book
+from operations.execution import note, resend
+from operations.lifecycle import create_exit, lock_lane
+from operations.models import Fill, Lane, Operation, Order
+from operations.notices import end_notice, raise_notice
+from operations.states import CLOSED, UNFINISHED, OrderStatus
+from operations.transitions import apply_report, move, refresh_share
+
+RECEIVE_WINDOW = timedelta(milliseconds=5000)
+CLOCK_SKEW = timedelta(seconds=2)
+MARGIN = timedelta(seconds=3)
+BETWEEN_MISSES = timedelta(seconds=2)
+MISSES_THAT_PROVE = 2
+AROUND = timedelta(minutes=2)
+FIRST_RETRY = timedelta(seconds=3)
+LONGEST_RETRY = timedelta(minutes=5)
+FREEZE_AFTER = timedelta(seconds=10)
+
+
+def fence_of(order: Order) -> datetime:
+    """Return the moment after which the exchange refuses the order's last request, should it still be on its way."""
+    if order.submitted_at is None:
+        raise ValueError(f"order {order.client_order_id} was never submitted")
+    return order.submitted_at + RECEIVE_WINDOW + CLOCK_SKEW + MARGIN
+
+
+def settle(order: Order) -> None:
+    """Ask the exchange what became of an order that has not ended, and write it down.
+
+    Raises an exchange's error when it cannot be asked: the order then stays as it is.
+    """
+    client = connect(order.lane.account)
+    try:
+        report = _ask(order, client)
+    except OrderNotFound:
+        _settle_missing(order, client)
+    else:
+        apply_report(order, report, source="query")
+
+
+def _ask(order: Order, client: BingX) -> OrderReport:
+    market, symbol = Market(order.lane.market), order.lane.symbol
+    if order.exchange_order_id:
+        return client.order(market, symbol, exchange_order_id=order.exchange_order_id)
+    if is_nameless(order):
+        raise OrderNotFound("a conditional order carries no client order id on the perpetuals")
+    return client.order(market, symbol, client_order_id=order.client_order_id)
+
+
+def is_nameless(order: Order) -> bool:
+    """Tell whether the exchange knows the order by its own id only: stops and targets on the perpetuals."""
+    return order.order_type not in ("MARKET", "LIMIT") and order.lane.market != Market.SPOT
+
+
+def _settle_missing(order: Order, client: BingX) -> None:
+    is_behind_fence = order.status == OrderStatus.SUBMITTED and timezone.now() >= fence_of(order)
+    if not is_behind_fence and not is_nameless(order):
+        return
+    report = _find_elsewhere(order, client)
+    if report:
+        apply_report(order, report, source="query")
+    elif is_behind_fence and _count_miss(order):
+        _never_arrived(order)
+
+
+def _find_elsewhere(order: Order, client: BingX) -> OrderReport | None:
+    """Look through open orders, history and fills, since the look-up by client id lags and is limited."""
+    market, symbol = Market(order.lane.market), order.lane.symbol
+    since, until = fence_of(order) - AROUND, timezone.now() + AROUND
+    reports = client.open_orders(market, symbol) + client.past_orders(market, symbol, start=since, end=until)
+    if is_nameless(order):
+        return _find_by_likeness(order, reports)
+    for report in reports:
+        if report.client_order_id == order.client_order_id:
+            return report
+    fills = client.fills(market, symbol, start=since, end=until)
+    ids = {each.exchange_order_id for each in fills if each.client_order_id == order.client_order_id}
+    return client.order(market, symbol, exchange_order_id=ids.pop()) if ids else None
+
+
+def _find_by_likeness(order: Order, reports: list[OrderReport]) -> OrderReport | None:
+    """Return the order at the exchange that is ours in everything but a name, and that no row of ours has yet."""
+    alike = {each.exchange_order_id: each for each in reports if _is_alike(order, each)}
+    taken = Order.objects.filter(lane=order.lane, exchange_order_id__in=list(alike))
+    free = alike.keys() - set(taken.values_list("exchange_order_id", flat=True))
+    return alike[min(free)] if free else None
+
+
+def _is_alike(order: Order, report: OrderReport) -> bool:
+    ours = (order.side, order.position_side, order.order_type, order.quantity, order.trigger_price)
+    theirs = (report.side, report.position_side, report.order_type, report.quantity, report.trigger_price)
+    return not report.client_order_id and ours == theirs
+
+
+def _count_miss(order: Order) -> bool:
+    """Count that the order was nowhere; return whether it was missed often enough, far enough apart."""
+    now = timezone.now()
+    if order.missed_at and now - order.missed_at < BETWEEN_MISSES:
+        return False
+    guard = Order.objects.filter(pk=order.pk, settle_misses=order.settle_misses, submitted_at=order.submitted_at)
+    if not guard.update(settle_misses=order.settle_misses + 1, missed_at=now):
+        return False
+    note(order, "not found anywhere", source="query")
+    return order.settle_misses + 1 >= MISSES_THAT_PROVE
+
+
+def _never_arrived(order: Order) -> None:
+    if _is_still_wanted(order):
+        resend(order)
+    else:
+        move(order, OrderStatus.REJECTED, source="query", said="never reached the exchange", reason="never_arrived")
+
+
+def _is_still_wanted(order: Order) -> bool:
+    """An exit always is; an entry while its alarm is young enough and its operation still wants entries."""
+    if order.role != Order.Role.ENTRY or order.decision is None:
+        return True
+    age = timezone.now() - order.decision.alarm_received_at
+    return age <= timedelta(seconds=order.operation.strategy.max_alarm_age)
+
+
+def collect_fills(order: Order) -> bool:
+    """Fetch an order's fills and bring its operation's figures up to them; return whether all are here."""
+    client, market = connect(order.lane.account), Market(order.lane.market)
+    since = (order.submitted_at or order.created_at) - AROUND
+    reports = client.fills(
+        market, order.lane.symbol, exchange_order_id=order.exchange_order_id, start=since, end=timezone.now() + AROUND
+    )
+    with transaction.atomic():
+        operation = Operation.objects.select_for_update().get(pk=order.operation_id)
+        Fill.objects.bulk_create([_fill_of(order, report) for report in reports], ignore_conflicts=True)
+        is_complete = _has_all(order)
+        _take_base_fee(order, reports)
+        _refigure(operation)
+    return is_complete
+
+
+def _fill_of(order: Order, report: FillReport) -> Fill:
+    return Fill(
+        order=order,
+        lane=order.lane,
+        exchange_trade_id=report.exchange_trade_id,
+        price=report.price,
+        quantity=report.quantity,
+        fee=report.fee,
+        fee_asset=report.fee_asset,
+        filled_at=report.filled_at,
+    )
+
+
+def _take_base_fee(order: Order, reports: list[FillReport]) -> None:
+    """On spot the fee of a buy is taken from the coins: so much less can be sold."""
+    base_asset = order.lane.symbol.partition("-")[0]
+    if order.lane.market != Market.SPOT or order.side != "BUY":
+        return
+    base_fee = sum((each.fee for each in reports if each.fee_asset == base_asset), Decimal(0))
+    Order.objects.filter(pk=order.pk).update(base_fee=base_fee)
+    refresh_share(order.operation_id, timezone.now())
+
+
+def _has_all(order: Order) -> bool:
+    known = order.fills.aggregate(total=Sum("quantity"))["total"] or Decimal(0)
+    # Guarded by what was filled when we asked: more may have been filled since
+    complete = Order.objects.filter(pk=order.pk, status__in=[each.value for each in CLOSED], filled_quantity=known)
+    return bool(complete.update(has_all_fills=True))
+
+
+def _refigure(operation: Operation) -> None:
+    fills = Fill.objects.filter(order__operation=operation).select_related("order").order_by("filled_at", "id")
+    executions = [_execution_of(fill, operation) for fill in fills]
+    figures = book(executions, operation.leg, _contract_size(operation))
+    for name in ("avg_entry_price", "avg_exit_price", "realised_pnl", "fees"):
+        setattr(operation, name, getattr(figures, name))
+    operation.save(update_fields=["avg_entry_price", "avg_exit_price", "realised_pnl", "fees"])
+
+
+def _execution_of(fill: Fill, operation: Operation) -> Execution:
+    """Return the fill as the books know it: a fee in coins counts at the fill's own price."""
+    in_coins = operation.market == Market.SPOT and fill.fee_asset == operation.symbol.partition("-")[0]
+    fee = fill.fee * fill.price if in_coins else fill.fee
+    return Execution(fill.order.role == Order.Role.ENTRY, fill.price, fill.quantity, fee)
+
+
+def _contract_size(operation: Operation) -> Decimal:
+    if operation.market != Market.COINM:
+        return Decimal(0)
+    return Instrument.objects.get(market=operation.market, symbol=operation.symbol).contract_size
+
+
+def finish_closing(operation: Operation) -> Order | None:
+    """Order the exit once more when an operation that is closing still holds something and nothing is on its way.
+
+    A refused exit is an open risk, so it is retried until flat, each time later; a human reads of it in the log.
+    """
+    with transaction.atomic():
+        lane = lock_lane(operation.account, operation.market, operation.symbol)
+        current = Operation.objects.select_for_update().get(pk=operation.pk)
+        if current.status != Operation.Status.CLOSING or not current.held_quantity or not _is_due(current):
+            return None
+        order = create_exit(lane, current, None)
+    logger.error(
+        "operation {} still holds {}: exit ordered again as {}",
+        operation.pk,
+        current.held_quantity,
+        order.client_order_id,
+    )
+    return order
+
+
+def _is_due(operation: Operation) -> bool:
+    exits = list(operation.orders.filter(role=Order.Role.EXIT).order_by("id"))
+    if any(each.status in UNFINISHED for each in exits):
+        return False
+    wait = min(FIRST_RETRY * 2 ** min(len(exits), 10), LONGEST_RETRY)
+    return not exits or exits[-1].closed_at is None or timezone.now() - exits[-1].closed_at >= wait
+
+
+def watch_lane(lane: Lane) -> None:
+    """Freeze a lane's entries while an order of it stays unresolved, tell a human, and thaw it when it is settled."""
+    stuck = lane.orders.filter(status=OrderStatus.SUBMITTED, submitted_at__lt=timezone.now() - FREEZE_AFTER)
+    order = stuck.order_by("id").first()
+    if order and not lane.frozen_reason:
+        facts = {"order": order.client_order_id, "symbol": lane.symbol, "account": lane.account.name}
+        _freeze(lane, "unsettled", facts)
+        raise_notice(f"lane:{lane.pk}", "unsettled_order", account=lane.account, operation=order.operation, **facts)
+    elif order is None and lane.frozen_reason == "unsettled":
+        _freeze(lane, "", {})
+        end_notice(f"lane:{lane.pk}", "unsettled_order")
+
+
+def _freeze(lane: Lane, reason: str, facts: dict[str, str]) -> None:
+    lane.frozen_reason, lane.frozen_facts = reason, facts
+    lane.frozen_at = timezone.now() if reason else None
+    lane.save(update_fields=["frozen_reason", "frozen_facts", "frozen_at"])
+    logger.warning("lane {}: {}", lane, f"frozen, {reason}" if reason else "thawed")

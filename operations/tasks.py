@@ -1,0 +1,104 @@
+"""Doors from the queue: fetch, call one function, and leave the rest to the row and the sweeps."""
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from loguru import logger
+
+from exchange.errors import ExchangeError, RateLimited
+from operations import execution, reconcile
+from operations.models import Lane, Operation, Order
+from operations.states import CLOSED, IN_FLIGHT, WORKING, OrderStatus
+from pelusa.doorbell import ring_on_commit
+
+# An answer is usually here within a second; asking earlier only costs requests
+BEFORE_ASKING = timedelta(seconds=1)
+BEFORE_SWEEPING = timedelta(seconds=1)
+A_SWEEP = 200
+
+
+def _orders() -> QuerySet[Order]:
+    return Order.objects.select_related("lane__account", "operation__strategy", "decision")
+
+
+@shared_task
+def run_lane(lane_id: int) -> None:
+    """Send what waits in a lane; settle first what is in flight there."""
+    lane = Lane.objects.select_related("account").get(pk=lane_id)
+    try:
+        execution.run_lane(lane)
+    except ExchangeError as error:
+        logger.warning("lane {}: nothing sent, tried again by the sweep: {}", lane, error)
+    _ring_for_fills(lane)
+
+
+def _ring_for_fills(lane: Lane) -> None:
+    lacking = lane.orders.filter(has_all_fills=False, filled_quantity__gt=0).order_by("id")[:A_SWEEP]
+    for order_id in lacking.values_list("pk", flat=True):
+        ring_on_commit("operations.tasks.collect_fills", order_id, using="default")
+
+
+@shared_task
+def settle_order(order_id: int) -> None:
+    """Ask what became of an order, then let its lane go on."""
+    order = _orders().get(pk=order_id)
+    if order.status in CLOSED or order.status == OrderStatus.CREATED:
+        return
+    try:
+        reconcile.settle(order)
+    except RateLimited as limit:
+        execution.pause(order.lane.account, limit)
+        return
+    except ExchangeError as error:
+        logger.warning("order {} could not be settled: {}", order.client_order_id, error)
+        return
+    ring_on_commit("operations.tasks.run_lane", order.lane_id, using="default")
+
+
+@shared_task
+def collect_fills(order_id: int) -> None:
+    """Fetch an order's fills."""
+    try:
+        reconcile.collect_fills(_orders().get(pk=order_id))
+    except ExchangeError as error:
+        logger.warning("fills of order {} could not be fetched: {}", order_id, error)
+
+
+@shared_task
+def sweep_lanes() -> None:
+    """Run every lane in which an order waits, whatever became of its bell."""
+    waiting = Order.objects.filter(status=OrderStatus.CREATED, created_at__lt=timezone.now() - BEFORE_SWEEPING)
+    for lane_id in waiting.order_by().values_list("lane_id", flat=True).distinct()[:A_SWEEP]:
+        ring_on_commit("operations.tasks.run_lane", lane_id, using="default")
+
+
+@shared_task
+def sweep_in_flight() -> None:
+    """Ask about every order that was sent and has not ended."""
+    asked = Order.objects.filter(status__in=IN_FLIGHT | WORKING, submitted_at__lt=timezone.now() - BEFORE_ASKING)
+    asked = asked.exclude(lane__paused_until__gt=timezone.now())
+    for order_id in asked.order_by("submitted_at").values_list("pk", flat=True)[:A_SWEEP]:
+        ring_on_commit("operations.tasks.settle_order", order_id, using="default")
+    for lane in (
+        Lane.objects.filter(Q(frozen_reason="unsettled") | Q(orders__in=asked)).distinct().select_related("account")
+    ):
+        reconcile.watch_lane(lane)
+
+
+@shared_task
+def sweep_fills() -> None:
+    """Fetch the fills of every order that lacks some."""
+    lacking = Order.objects.filter(has_all_fills=False, filled_quantity__gt=0, status__in=CLOSED)
+    for order_id in lacking.order_by("id").values_list("pk", flat=True)[:A_SWEEP]:
+        ring_on_commit("operations.tasks.collect_fills", order_id, using="default")
+
+
+@shared_task
+def sweep_closing() -> None:
+    """Order the exit again for operations that are closing and still hold something."""
+    for operation in Operation.objects.filter(status=Operation.Status.CLOSING, held_quantity__gt=0).select_related(
+        "account"
+    )[:A_SWEEP]:
+        reconcile.finish_closing(operation)

@@ -1,0 +1,212 @@
+"""Unknown is not failed: an order whose answer was lost is settled by asking, and sent again only behind the fence."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from exchange.errors import ExchangeError
+from exchange.models import Account
+from operations import execution, reconcile
+from operations.lifecycle import AlarmFacts, carry_out
+from operations.models import Lane, Operation, Order
+from operations.states import OrderStatus
+from pelusa.testing import DATABASES, PaperExchange, list_instruments, make_account, make_strategy
+from strategies.models import Strategy
+from strategies.rules import Verdict
+
+pytestmark = pytest.mark.django_db(databases=DATABASES)
+
+OPEN = Verdict("open", "entry", {"leg": "long"})
+CLOSE = Verdict("close", "exit", {"leg": "long"})
+
+
+@pytest.fixture
+def account(paper: PaperExchange) -> Account:
+    list_instruments()
+    return make_account()
+
+
+@pytest.fixture
+def strategy(account: Account) -> Strategy:
+    return make_strategy(account)
+
+
+def order_of(strategy: Strategy, verdict: Verdict = OPEN, alarm_id: int = 1) -> Order:
+    """Decide, send, and return the order as it then stands."""
+    decision = carry_out(strategy, AlarmFacts(alarm_id, "long", timezone.now()), verdict)
+    run(strategy)
+    return again(decision.orders.get())
+
+
+def run(strategy: Strategy) -> None:
+    execution.run_lane(Lane.objects.get(account=strategy.account, symbol=strategy.symbol))
+
+
+def again(order: Order) -> Order:
+    return Order.objects.select_related("lane__account", "operation__strategy", "decision").get(pk=order.pk)
+
+
+def pass_time(order: Order, seconds: float) -> Order:
+    """Let `seconds` pass for an order by moving its past back; its alarm stays as young as it is."""
+    earlier = timedelta(seconds=seconds)
+    missed_at = order.missed_at - earlier if order.missed_at else None
+    assert order.submitted_at
+    Order.objects.filter(pk=order.pk).update(submitted_at=order.submitted_at - earlier, missed_at=missed_at)
+    return again(order)
+
+
+def settle(order: Order) -> Order:
+    reconcile.settle(again(order))
+    return again(order)
+
+
+AMBIGUOUS = ["reset_after", "gateway_after", "garbage_after", "codeless_after", "busy_after"]
+
+
+@pytest.mark.parametrize("fault", AMBIGUOUS)
+def test_an_ambiguous_answer_leaves_the_order_in_flight_until_it_is_asked_for(
+    strategy: Strategy, paper: PaperExchange, fault: str
+) -> None:
+    paper.control("faults", orders={fault: 1})
+    order = order_of(strategy)
+    assert order.status == OrderStatus.SUBMITTED
+    order = settle(order)
+    assert order.status == OrderStatus.FILLED
+    assert len(paper.ledger()) == 1
+
+
+def test_a_timeout_leaves_the_order_in_flight(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"timeout_after": 1}, hold_ms=8000)
+    order = order_of(strategy)
+    assert order.status == OrderStatus.SUBMITTED
+    assert settle(order).status == OrderStatus.FILLED
+    assert len(paper.ledger()) == 1
+
+
+def test_an_order_in_flight_holds_its_lane(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_after": 1})
+    order = order_of(strategy)
+    paper.control("faults", orders=None)
+    second = order_of(strategy, CLOSE, alarm_id=2)
+    assert second.status == OrderStatus.CREATED
+    settle(order)
+    run(strategy)
+    assert again(second).status == OrderStatus.FILLED
+
+
+def test_not_found_before_the_fence_proves_nothing(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_before": 1})
+    order = pass_time(order_of(strategy), 9)
+    for _ in range(3):
+        order = settle(order)
+    assert (order.status, order.settle_misses) == (OrderStatus.SUBMITTED, 0)
+
+
+def test_one_miss_behind_the_fence_proves_nothing_either(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_before": 1})
+    order = pass_time(order_of(strategy), 11)
+    for _ in range(3):
+        order = settle(order)
+    assert (order.status, order.settle_misses) == (OrderStatus.SUBMITTED, 1)
+
+
+def test_an_entry_that_never_arrived_is_sent_again_with_the_same_id(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_before": 1})
+    order = settle(pass_time(order_of(strategy), 11))
+    paper.control("faults", orders=None)
+    order = settle(pass_time(order, 3))
+    assert order.status == OrderStatus.FILLED
+    assert [row["client_order_id"] for row in paper.ledger()] == [order.client_order_id]
+
+
+def test_an_entry_that_never_arrived_and_is_too_old_ends_as_missed(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_before": 1})
+    order = settle(pass_time(order_of(strategy), 11))
+    order.decision.alarm_received_at -= timedelta(minutes=2)
+    order.decision.save(update_fields=["alarm_received_at"])
+    order = settle(pass_time(order, 3))
+    assert (order.status, order.reason) == (OrderStatus.REJECTED, "never_arrived")
+    assert order.operation.status == Operation.Status.ABORTED
+    assert paper.ledger() == []
+
+
+def test_an_exit_that_never_arrived_is_sent_again_however_old_its_alarm(
+    strategy: Strategy, paper: PaperExchange
+) -> None:
+    order_of(strategy)
+    paper.control("faults", orders={"reset_before": 1})
+    order = settle(pass_time(order_of(strategy, CLOSE, alarm_id=2), 11))
+    order.decision.alarm_received_at -= timedelta(hours=2)
+    order.decision.save(update_fields=["alarm_received_at"])
+    paper.control("faults", orders=None)
+    assert settle(pass_time(order, 3)).status == OrderStatus.FILLED
+
+
+def test_a_request_that_comes_late_is_refused_by_the_exchange_itself(strategy: Strategy, paper: PaperExchange) -> None:
+    """The fence: a request delayed past its receive window must not execute, or sending again would double it."""
+    paper.control("faults", orders={"delay": 1, "delay_ms": [6000, 6000]})
+    order = order_of(strategy)
+    assert order.status in (OrderStatus.SUBMITTED, OrderStatus.REJECTED)
+    paper.control("faults", orders=None)
+    assert paper.ledger() == []
+
+
+def test_an_order_that_the_look_up_hides_is_found_in_history(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_after": 1}, lookup_lag_ms=60_000)
+    order = settle(pass_time(order_of(strategy), 11))
+    assert order.status == OrderStatus.FILLED
+
+
+def test_when_the_exchange_cannot_be_asked_nothing_changes(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_after": 1}, lookups={"gateway_after": 1})
+    order = pass_time(order_of(strategy), 30)
+    with pytest.raises(ExchangeError):
+        settle(order)
+    assert (again(order).status, again(order).settle_misses) == (OrderStatus.SUBMITTED, 0)
+
+
+def test_a_duplicate_id_means_that_an_earlier_attempt_exists(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_after": 1})
+    order = order_of(strategy)
+    paper.control("faults", orders=None)
+    execution._send(order, execution.connect(order.lane.account))
+    assert again(order).status == OrderStatus.SUBMITTED
+    assert settle(order).status == OrderStatus.FILLED
+    assert len(paper.ledger()) == 1
+
+
+def test_a_refused_entry_is_not_tried_again(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", reject_entries={"code": 101204, "msg": "Insufficient margin"})
+    order = order_of(strategy)
+    assert order.status == OrderStatus.REJECTED
+    run(strategy)
+    assert Order.objects.count() == 1
+
+
+def test_a_refused_exit_is_tried_again_with_a_new_order_until_flat(strategy: Strategy, paper: PaperExchange) -> None:
+    order_of(strategy)
+    paper.control("faults", reject_exits={"code": 101415, "msg": "suspended"})
+    refused = order_of(strategy, CLOSE, alarm_id=2)
+    assert refused.status == OrderStatus.REJECTED
+    operation = Operation.objects.get()
+    assert operation.status == Operation.Status.CLOSING
+    assert reconcile.finish_closing(operation) is None, "not before its back-off"
+    Order.objects.filter(pk=refused.pk).update(closed_at=timezone.now() - timedelta(minutes=1))
+    paper.control("faults", reject_exits=None)
+    retry = reconcile.finish_closing(operation)
+    assert retry
+    assert retry.client_order_id != refused.client_order_id
+    run(strategy)
+    operation.refresh_from_db()
+    assert operation.status == Operation.Status.CLOSED
+
+
+def test_two_processes_that_settle_at_once_move_the_order_once(strategy: Strategy, paper: PaperExchange) -> None:
+    paper.control("faults", orders={"reset_after": 1})
+    order = order_of(strategy)
+    one, other = again(order), again(order)
+    reconcile.settle(one)
+    reconcile.settle(other)
+    assert again(order).events.filter(status="filled").count() == 1
+    assert Operation.objects.get().held_quantity == order.quantity

@@ -1,0 +1,124 @@
+"""Move an order from one state to the next: the only code that does.
+
+The move wins by a conditional UPDATE, so of two processes that learn the same thing one is a no-op.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from loguru import logger
+
+from exchange.models import MarketChoices
+from exchange.types import OrderReport, ReportStatus
+from market.models import Instrument
+from operations.models import Operation, Order
+from operations.states import CLOSED, OrderStatus, check_transition
+
+STATUS_OF_REPORT = {
+    ReportStatus.ACCEPTED: OrderStatus.ACCEPTED,
+    ReportStatus.PARTIALLY_FILLED: OrderStatus.PARTIALLY_FILLED,
+    ReportStatus.FILLED: OrderStatus.FILLED,
+    ReportStatus.CANCELED: OrderStatus.CANCELED,
+    ReportStatus.EXPIRED: OrderStatus.EXPIRED,
+    ReportStatus.REJECTED: OrderStatus.REJECTED,
+}
+
+
+def move(order: Order, new: OrderStatus, *, source: str, said: str = "", **fields: Any) -> bool:
+    """Move the order and write the event in one commit; return False when another process moved it first.
+
+    `fields` are further columns to set with the move. Raises `IllegalTransition` for a step that the table lacks.
+    """
+    old = OrderStatus(order.status)
+    check_transition(old, new)
+    now = timezone.now()
+    fields |= {"status": new.value} | ({"closed_at": now} if new in CLOSED else {})
+    with transaction.atomic():
+        # filled_quantity is part of the guard: a partially filled order moves to itself
+        guard = Order.objects.filter(pk=order.pk, status=old.value, filled_quantity=order.filled_quantity)
+        if not guard.update(**fields):
+            return False
+        order.events.create(at=now, status=new.value, source=source, detail=said)
+        _carry(order, fields)
+        _touch_operation(order, now)
+    logger.info("order {} ({} {}): {} → {} {}", order.client_order_id, order.role, order.side, old, new, said)
+    return True
+
+
+def apply_report(order: Order, report: OrderReport, *, source: str) -> bool:
+    """Move the order to what the exchange reports; return whether anything changed.
+
+    A report that says nothing new, or says less than we know already (they arrive late), changes nothing.
+    """
+    new = STATUS_OF_REPORT[report.status]
+    if report.filled_quantity < order.filled_quantity or (
+        new == order.status and report.filled_quantity == order.filled_quantity
+    ):
+        return False
+    if order.status in CLOSED and order.status != OrderStatus.CANCELED:
+        return False
+    return move(
+        order,
+        new,
+        source=source,
+        said=_said(report),
+        exchange_order_id=report.exchange_order_id or order.exchange_order_id,
+        filled_quantity=report.filled_quantity,
+        avg_price=report.avg_price or order.avg_price,
+        answered_at=timezone.now(),
+    )
+
+
+def _said(report: OrderReport) -> str:
+    price = f" at {report.avg_price:f}" if report.avg_price else ""
+    return f"{report.exchange_order_id}: {report.status}, {report.filled_quantity:f} of {report.quantity:f}{price}"
+
+
+def _carry(order: Order, fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        setattr(order, name, value)
+
+
+def _touch_operation(order: Order, now: datetime) -> None:
+    """Bring the operation's share and status up to its orders, under its row's lock."""
+    refresh_share(order.operation_id, now)
+
+
+def refresh_share(operation_id: int, now: datetime) -> None:
+    """Recompute what an operation holds from its orders, and its status. Call it inside a transaction."""
+    operation = Operation.objects.select_for_update().get(pk=operation_id)
+    orders = list(operation.orders.all())
+    operation.quantity = sum((each.received_quantity for each in orders if each.role == Order.Role.ENTRY), Decimal(0))
+    left = sum((each.filled_quantity for each in orders if each.role != Order.Role.ENTRY), Decimal(0))
+    if left > operation.quantity:
+        logger.error("operation {}: {} left it, but only {} entered", operation.pk, left, operation.quantity)
+    operation.held_quantity = max(operation.quantity - left, Decimal(0))
+    _advance(operation, orders, now)
+    operation.save(update_fields=["quantity", "held_quantity", "status", "stack_key", "opened_at", "closed_at"])
+
+
+def _advance(operation: Operation, orders: list[Order], now: datetime) -> None:
+    if operation.quantity and operation.opened_at is None:
+        operation.opened_at = now
+        if operation.status == Operation.Status.OPENING:
+            operation.status = Operation.Status.OPEN
+    is_settled = all(each.status in CLOSED for each in orders if each.role in (Order.Role.ENTRY, Order.Role.EXIT))
+    # What protects it may still stand at the exchange; it is taken away after the end
+    if operation.status in Operation.LIVE and is_settled and _is_flat(operation, orders):
+        operation.status = Operation.Status.CLOSED if operation.quantity else Operation.Status.ABORTED
+        operation.stack_key = None
+        operation.closed_at = now
+
+
+def _is_flat(operation: Operation, orders: list[Order]) -> bool:
+    """Tell whether nothing is held but, on spot, the crumbs that a fee left below the step."""
+    if operation.held_quantity == 0:
+        return True
+    if operation.market != MarketChoices.SPOT:
+        return False
+    step = Instrument.objects.values_list("step_size", flat=True).get(market=operation.market, symbol=operation.symbol)
+    has_left = any(each.filled_quantity for each in orders if each.role != Order.Role.ENTRY)
+    return has_left and operation.held_quantity < step

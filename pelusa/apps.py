@@ -1,0 +1,24 @@
+"""What is wired once, when every app is loaded."""
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.db.models.signals import post_init, post_migrate, post_save
+
+
+class PelusaConfig(AppConfig):
+    """The project itself: roles, system checks, the OpenAPI extension, and keys that must never reach a log."""
+
+    name = "pelusa"
+
+    def ready(self) -> None:
+        from pelusa import checks, schema  # noqa: F401  they register themselves
+        from pelusa.addresses import parse_rules
+        from pelusa.logs import keep_account_keys_out
+        from pelusa.roles import make_roles
+
+        # Here, so that no process starts with rules that the web process would refuse
+        parse_rules("IP_ALLOW", settings.IP_ALLOW)
+        parse_rules("IP_DENY", settings.IP_DENY)
+        post_migrate.connect(make_roles, dispatch_uid="pelusa.roles")
+        for signal in (post_init, post_save):
+            signal.connect(keep_account_keys_out, sender="exchange.Account", dispatch_uid="pelusa.logs")

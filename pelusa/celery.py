@@ -1,0 +1,84 @@
+"""The Celery application and the beat schedule, on one screen.
+
+The database is the queue and the broker only rings the bell: every task takes ids, may run twice or never,
+and each hop has a sweep here that can do all the work alone.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_ready
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pelusa.settings")
+
+app = Celery("pelusa")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    task_create_missing_queues=True,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_pool_acquire_timeout=1.0,
+    broker_transport_options={
+        "visibility_timeout": 120,
+        "unacked_restore_interval": 5,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "global_keyprefix": "pelusa:",
+    },
+    worker_hijack_root_logger=False,
+    timezone="UTC",
+    enable_utc=True,
+    beat_schedule={
+        "route alarms that the queue lost": {
+            "task": "alarms.tasks.sweep_alarms",
+            "schedule": 2.0,
+            "options": {"expires": 10},
+        },
+        "run lanes that the queue lost": {
+            "task": "operations.tasks.sweep_lanes",
+            "schedule": 2.0,
+            "options": {"expires": 10},
+        },
+        "settle orders in flight": {
+            "task": "operations.tasks.sweep_in_flight",
+            "schedule": 2.0,
+            "options": {"expires": 10},
+        },
+        "fetch fills that are missing": {
+            "task": "operations.tasks.sweep_fills",
+            "schedule": 3.0,
+            "options": {"expires": 10},
+        },
+        "finish closing operations": {
+            "task": "operations.tasks.sweep_closing",
+            "schedule": 5.0,
+            "options": {"expires": 10},
+        },
+        "refresh instruments": {
+            "task": "market.tasks.refresh_instruments",
+            "schedule": 3600.0,
+            "options": {"expires": 600},
+        },
+    },
+)
+app.autodiscover_tasks()
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def keep_our_logging(**kwargs: Any) -> None:
+    """Stop Celery from configuring the standard library's logging: Loguru has it already."""
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def read_instruments_at_start(sender: Any, **kwargs: Any) -> None:
+    """Read the lists of instruments once at start: without them no strategy can be made."""
+    sender.app.send_task("market.tasks.refresh_instruments")

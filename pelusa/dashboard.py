@@ -1,0 +1,88 @@
+"""The back office's first page: the last alarms and what became of each, what is held, and the last day in numbers."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from alarms.admin import STATUS_COLOURS, attach_answers
+from alarms.models import Alarm
+from exchange.backoffice import shown_number, without_secrets
+from operations.admin import OPERATION_COLOURS, ORDER_COLOURS, OUTCOME_COLOURS
+from operations.models import Decision, Lane, Operation, Order
+from operations.states import OrderStatus
+
+ALARMS_SHOWN = 10
+OPERATIONS_SHOWN = 20
+SPAN = timedelta(days=1)
+# What the tiles' links filter by
+SPAN_WORD = "day"
+
+
+def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add what the page shows, as far as the user may see it; no query grows with the tables."""
+    since = timezone.now() - SPAN
+    if request.user.has_perm("alarms.view_alarm"):
+        context["last_alarms"] = attach_answers(Alarm.objects.order_by("-id")[:ALARMS_SHOWN])
+    if request.user.has_perm("operations.view_operation"):
+        context["live_operations"] = _live_operations()
+    context["title"] = _("Overview")
+    context["tile_groups"] = [group for group in _tile_groups(request, since) if group]
+    return context
+
+
+def _live_operations() -> list[Operation]:
+    live = Operation.objects.filter(status__in=Operation.LIVE).select_related("strategy", "account").defer(*without_secrets("account__"))
+    operations = list(live.order_by("-id")[:OPERATIONS_SHOWN])
+    for operation in operations:
+        operation.held, operation.entered_at = shown_number(operation.held_quantity), shown_number(operation.avg_entry_price)
+        operation.colour = OPERATION_COLOURS[Operation.Status(operation.status)]
+    return operations
+
+
+def _tile_groups(request: HttpRequest, since: datetime) -> list[dict[str, Any] | None]:
+    alarms = Alarm.objects.filter(received_at__gte=since)
+    decisions = Decision.objects.filter(created_at__gte=since)
+    orders = Order.objects.filter(created_at__gte=since)
+    return [
+        _tiles(request, _("Alarms"), alarms, "status", Alarm.Status.choices, STATUS_COLOURS),
+        _tiles(request, _("Decisions"), decisions, "outcome", Decision.Outcome.choices, OUTCOME_COLOURS),
+        _tiles(request, _("Orders"), orders, "status", Order.STATUS_CHOICES, ORDER_COLOURS),
+        _to_settle(request),
+    ]
+
+
+def _tiles(request: HttpRequest, title: Any, rows: QuerySet[Any], column: str, choices: Any, colours: Any) -> dict[str, Any] | None:
+    """Return one tile for each value that occurred, each a link to its rows; None when the user may not see them."""
+    options = rows.model._meta
+    if not request.user.has_perm(f"{options.app_label}.view_{options.model_name}"):
+        return None
+    counts = dict(rows.order_by().values_list(column).annotate(Count("pk")))
+    url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+    tiles = [
+        {"label": label, "count": counts[value], "colour": colours[value], "url": f"{url}?{column}__exact={value}&since={SPAN_WORD}"}
+        for value, label in choices
+        if value in counts
+    ]
+    return {"title": title, "tiles": tiles, "url": f"{url}?since={SPAN_WORD}"}
+
+
+def _to_settle(request: HttpRequest) -> dict[str, Any] | None:
+    """Return what waits for an answer or a person, however old: orders in flight and lanes whose entries are stopped."""
+    if not (request.user.has_perm("operations.view_order") and request.user.has_perm("operations.view_lane")):
+        return None
+    orders = f"{reverse('admin:operations_order_changelist')}?status__exact={OrderStatus.SUBMITTED}"
+    lanes = f"{reverse('admin:operations_lane_changelist')}?frozen_at__isempty=0"
+    tiles = [
+        _alert(_("in flight"), Order.objects.filter(status=OrderStatus.SUBMITTED).count(), orders),
+        _alert(_("frozen lanes"), Lane.objects.filter(frozen_at__isnull=False).count(), lanes),
+    ]
+    return {"title": _("To be settled now"), "tiles": tiles, "url": orders}
+
+
+def _alert(label: Any, count: int, url: str) -> dict[str, Any]:
+    return {"label": label, "count": count, "colour": "warning" if count else "success", "url": url}

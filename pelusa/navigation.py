@@ -1,0 +1,70 @@
+"""The back office's sidebar and the badge that says whose money this is."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+BADGES = {
+    "paper": (_("Paper money"), "info"),
+    "vst": (_("Demo money (VST)"), "warning"),
+    "live": (_("Real money"), "danger"),
+}
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sidebar's groups; unfold leaves out what the user may not see."""
+    return [
+        {"items": [_page(_("Overview"), "home", "index")]},
+        _group(
+            _("Trading"),
+            _list(_("Strategies"), "tactic", "strategies", "strategy"),
+            _list(_("Operations"), "swap_vert", "operations", "operation"),
+            _list(_("Orders"), "receipt_long", "operations", "order"),
+            _list(_("Fills"), "done_all", "operations", "fill"),
+            _list(_("Lanes"), "traffic", "operations", "lane"),
+        ),
+        _group(
+            _("Why"),
+            _list(_("Alarms"), "notifications", "alarms", "alarm"),
+            _list(_("Decisions"), "rule", "operations", "decision"),
+        ),
+        _group(
+            _("Exchange"),
+            _list(_("Accounts"), "account_balance_wallet", "exchange", "account"),
+            _list(_("Instruments"), "straighten", "market", "instrument"),
+        ),
+        _group(
+            _("System"),
+            _list(_("Users"), "person", "auth", "user"),
+            _list(_("Roles"), "group", "auth", "group"),
+            _list(_("API tokens"), "key", "knox", "authtoken"),
+            _list(_("Schedules"), "schedule", "django_celery_beat", "periodictask"),
+            _list(_("Audit"), "history", "admin", "logentry"),
+        ),
+    ]
+
+
+def environment_badge(request: HttpRequest) -> list[Any]:
+    """Return the badge's words and colour: the ceiling for every account."""
+    words, colour = BADGES[settings.PELUSA_TRADING]
+    return [words, colour]
+
+
+def _group(title: Any, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "separator": True, "items": list(items)}
+
+
+def _page(title: Any, icon: str, name: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{name}")}
+
+
+def _list(title: Any, icon: str, app: str, model: str) -> dict[str, Any]:
+    return _page(title, icon, f"{app}_{model}_changelist") | {"permission": _may_view(f"{app}.view_{model}")}
+
+
+def _may_view(permission: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: request.user.has_perm(permission)

@@ -1,0 +1,228 @@
+"""Every setting, all from the environment or `.env`; a bad value stops the start with its name.
+
+The names are documented in `.env.example`. Secrets that nobody set are made once and kept under `var/`.
+"""
+
+import secrets
+import sys
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+from environ import Env
+
+from pelusa import embedded
+from pelusa.environment import (
+    comma_list,
+    database,
+    http_url,
+    kept_secret,
+    networks,
+    one_of,
+    whole_number,
+    yes_or_no,
+)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Env()
+env.read_env(BASE_DIR / ".env")
+
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+TESTING = Path(sys.argv[0]).name in ("pytest", "py.test") or "pytest" in sys.modules
+
+# Django
+SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret(VAR_DIR / "secret_key", lambda: secrets.token_urlsafe(50))
+DEBUG = yes_or_no("DEBUG", env.str("DEBUG", default="off"))
+ALLOWED_HOSTS = comma_list(env.str("ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1]"))
+CSRF_TRUSTED_ORIGINS = comma_list(env.str("CSRF_TRUSTED_ORIGINS", default=""))
+PORT = whole_number("PORT", env.str("PORT", default="8000"), least=1, most=65535)
+
+INSTALLED_APPS = [
+    "pelusa",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "alarms",
+    "operations",
+    "strategies",
+    "market",
+    "exchange",
+]
+
+MIDDLEWARE = [
+    "pelusa.middleware.RequestContext",
+    "pelusa.middleware.AddressRules",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "pelusa.urls"
+WSGI_APPLICATION = "pelusa.wsgi.application"
+# A redirect to the address with a slash would lose the body of TradingView's POST.
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "pelusa" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Three databases behind one router
+_test_dir = VAR_DIR / "test"
+DATABASES = {
+    alias: database(name, env.str(name, default=f"sqlite:///{VAR_DIR / file}"), test_dir=_test_dir)
+    for alias, name, file in (
+        ("default", "DATABASE_URL", "operations.sqlite3"),
+        ("alarms", "ALARMS_DATABASE_URL", "alarms.sqlite3"),
+        ("market", "MARKET_DATABASE_URL", "market.sqlite3"),
+    )
+}
+DATABASE_ROUTERS = ["pelusa.routers.ThreeDatabases"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Queue: the database holds the work, the broker only rings the bell
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+EMBEDDED_BROKER = not CELERY_BROKER_URL
+if EMBEDDED_BROKER:
+    CELERY_BROKER_URL = embedded.broker_url(VAR_DIR)
+
+# Language and time
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# Files
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "pelusa" / "static"]
+_manifest = (
+    "django.contrib.staticfiles.storage.StaticFilesStorage"
+    if DEBUG or TESTING
+    else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+)
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": _manifest},
+}
+
+# Sessions and headers
+BEHIND_TLS = yes_or_no("BEHIND_TLS", env.str("BEHIND_TLS", default="off"))
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SECURE_SSL_REDIRECT = BEHIND_TLS
+SECURE_REDIRECT_EXEMPT = [r"^webhook", r"^health/"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+LOGIN_URL = "admin:login"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+
+# API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "knox.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["pelusa.roles.RolePermissions"],
+    "DEFAULT_PAGINATION_CLASS": "pelusa.pages.NewestFirst",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.FormParser"],
+    "EXCEPTION_HANDLER": "pelusa.errors.answer_with_one_shape",
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "PAGE_SIZE": 50,
+}
+REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Token", "TOKEN_MODEL": "knox.AuthToken"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Pelusa",
+    "DESCRIPTION": "TradingView alarms become orders on BingX, and each says why.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "pelusa.schema.add_error_shape"],
+    "ENUM_NAME_OVERRIDES": {
+        "AlarmStatusEnum": "alarms.models.Alarm.Status",
+        "OperationStatusEnum": "operations.models.Operation.Status",
+        "OrderStatusEnum": "operations.states.OrderStatus",
+        "MarketEnum": "exchange.models.MarketChoices",
+    },
+}
+UNFOLD = {
+    "SITE_TITLE": "Pelusa",
+    "SITE_HEADER": "Pelusa",
+    "SITE_SYMBOL": "candlestick_chart",
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": True,
+    "STYLES": [],
+    "SIDEBAR": {"show_search": True, "navigation": "pelusa.navigation.sidebar"},
+    "ENVIRONMENT": "pelusa.navigation.environment_badge",
+}
+
+# Trading
+PELUSA_TRADING = one_of("PELUSA_TRADING", env.str("PELUSA_TRADING", default="paper"), ("paper", "vst", "live"))
+_paper_url = env.str("BINGX_PAPER_URL", default="")
+EMBEDDED_PAPER = not _paper_url
+BINGX_URLS = {
+    "live": http_url("BINGX_URL", env.str("BINGX_URL", default="https://open-api.bingx.com")),
+    "vst": http_url("BINGX_VST_URL", env.str("BINGX_VST_URL", default="https://open-api-vst.bingx.com")),
+    "paper": http_url("BINGX_PAPER_URL", _paper_url or f"http://127.0.0.1:{PORT + 1 if PORT < 65535 else PORT - 1}"),
+}
+BINGX_PAPER_URL = BINGX_URLS["paper"]
+BINGX_API_KEY = env.str("BINGX_API_KEY", default="").strip()
+BINGX_API_SECRET = env.str("BINGX_API_SECRET", default="").strip()
+FIELD_ENCRYPTION_KEYS = comma_list(env.str("FIELD_ENCRYPTION_KEYS", default="")) or [
+    kept_secret(VAR_DIR / "field_encryption_key", lambda: Fernet.generate_key().decode())
+]
+
+# Webhook
+WEBHOOK_SECRETS = comma_list(env.str("WEBHOOK_SECRETS", default="")) or [
+    kept_secret(VAR_DIR / "webhook_secret", lambda: secrets.token_urlsafe(32))
+]
+WEBHOOK_MAX_BODY = 16_384
+IP_ALLOW = env.str("IP_ALLOW", default="/webhook=tradingview,127.0.0.0/8,::1")
+IP_DENY = env.str("IP_DENY", default="")
+TRUSTED_PROXIES = networks("TRUSTED_PROXIES", env.str("TRUSTED_PROXIES", default=""))
+
+# Logs: Loguru takes every line, so Django must not configure the standard library's handlers
+LOG_LEVEL = one_of(
+    "LOG_LEVEL", env.str("LOG_LEVEL", default="INFO"), ("trace", "debug", "info", "warning", "error")
+).upper()
+LOG_JSON = yes_or_no("LOG_JSON", env.str("LOG_JSON", default="off"))
+LOG_FILE = Path(env.str("LOG_FILE", default=str(VAR_DIR / "log" / "pelusa.log")))
+LOGGING_CONFIG = "pelusa.logs.configure"
+LOGGING = {"level": LOG_LEVEL, "json": LOG_JSON, "file": None if TESTING else LOG_FILE}

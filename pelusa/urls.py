@@ -1,0 +1,47 @@
+"""Every route, on one page."""
+
+from django.contrib import admin
+from django.contrib.auth.decorators import login_required
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.routers import DefaultRouter
+
+from alarms.api import AlarmViewSet
+from alarms.webhook import receive
+from exchange.api import AccountViewSet
+from market.api import InstrumentViewSet
+from operations.api import DecisionViewSet, FillViewSet, OperationViewSet, OrderViewSet
+from pelusa.health import Ready, live
+from strategies.api import StrategyViewSet
+
+api = DefaultRouter()
+api.include_format_suffixes = False
+api.register("alarms", AlarmViewSet, basename="alarm")
+api.register("strategies", StrategyViewSet, basename="strategy")
+api.register("operations", OperationViewSet, basename="operation")
+api.register("orders", OrderViewSet, basename="order")
+api.register("fills", FillViewSet, basename="fill")
+api.register("decisions", DecisionViewSet, basename="decision")
+api.register("instruments", InstrumentViewSet, basename="instrument")
+api.register("accounts", AccountViewSet, basename="account")
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
+    path("admin/", admin.site.urls),
+    # With and without the last slash: TradingView would not repeat the body after a redirect
+    path("webhook", receive, name="webhook"),
+    path("webhook/", receive),
+    path("webhook/<str:secret>", receive),
+    path("webhook/<str:secret>/", receive),
+    path("api/v1/", include(api.urls)),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", login_required(SpectacularSwaggerView.as_view(url_name="schema")), name="docs"),
+    path("health/live", live, name="live"),
+    path("health/ready", Ready.as_view(), name="ready"),
+]
+
+handler400 = "pelusa.errors.bad_request"
+handler403 = "pelusa.errors.permission_denied"
+handler404 = "pelusa.errors.not_found"
+handler500 = "pelusa.errors.server_error"

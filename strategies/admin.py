@@ -1,0 +1,229 @@
+"""Strategies in the back office: one page, both legs, and every mistake named at its field."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import DecimalField, Field, ForeignKey, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from unfold.admin import ModelAdmin, StackedInline
+from unfold.decorators import display
+from unfold.forms import PaginationInlineFormSet
+
+from exchange.backoffice import (
+    NOTHING,
+    ByAccount,
+    PlainDecimalField,
+    changed_columns,
+    is_held,
+    time_column,
+    without_secrets,
+)
+from exchange.models import Account
+from strategies.models import Leg, Strategy
+from strategies.validation import problems
+
+LEG_NAMES = tuple(Leg.Name.values)
+
+
+class StrategyForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The strategy's own columns; symbol and pair are found from the ticker."""
+
+    class Meta:
+        model = Strategy
+        fields = (
+            "name",
+            "alarm_name",
+            "ticker",
+            "account",
+            "market",
+            "is_active",
+            "active_from",
+            "active_until",
+            "max_alarm_age",
+            "when_unprotected",
+            "description",
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The legs' formset is validated after this form and finds mistakes in both together
+        self.instance.form = self
+
+
+class LegsFormSet(PaginationInlineFormSet):
+    """Always two forms, long and short; one that is left empty is no leg."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        taken = {form.instance.name for form in self.initial_forms}
+        free = [name for name in LEG_NAMES if name not in taken]
+        for form, name in zip(self.extra_forms, free, strict=False):
+            form.initial["name"] = name
+        for form in self.forms:
+            if "name" in form.fields:
+                form.fields["name"].widget = forms.HiddenInput()
+            form.leg_name = form.instance.name or form.initial.get("name", "")
+            form.leg_label = Leg.Name(form.leg_name).label if form.leg_name else ""
+
+    def clean(self) -> None:
+        """Ask the strategy and its legs together what is wrong, and say it where it was typed."""
+        super().clean()
+        if any(self.errors) or self.instance.form.errors:
+            return
+        kept = [
+            form.instance
+            for form in self.forms
+            if (form.has_changed() or form.instance.pk) and form not in self.deleted_forms
+        ]
+        found = problems(self.instance, kept)
+        for name, sentences in found.items():
+            self._complain(name, sentences)
+        if found:
+            raise ValidationError(_("The strategy was not saved: see the fields that are marked."))
+
+    def _complain(self, name: str, sentences: list[str]) -> None:
+        """Put the sentences at their field: `long.size` and `long` are of a leg, all else is the strategy's."""
+        leg, _dot, column = name.partition(".")
+        form = next((form for form in self.forms if form.leg_name == leg), None)
+        if form is None:
+            form, column = self.instance.form, name
+        form.add_error(column if column in form.fields else None, sentences)
+
+
+class LegInline(StackedInline):
+    """One leg."""
+
+    model = Leg
+    formset = LegsFormSet
+    max_num = len(LEG_NAMES)
+    extra = len(LEG_NAMES)
+    template = "strategies/legs.html"
+    formfield_overrides = {DecimalField: {"form_class": PlainDecimalField}}
+    fieldsets = (
+        (_("When"), {"fields": ("name", ("entry_interval", "close_interval"))}),
+        (_("Gate"), {"fields": (("entry_confirmation_interval", "close_confirmation_interval"),)}),
+        (_("How much"), {"fields": (("sizing", "size"), ("pyramiding", "leverage"), "margin_mode")}),
+        (
+            _("Protection, in percent"),
+            {
+                "fields": (
+                    ("take_profit_per_order", "stop_loss_per_order"),
+                    ("take_profit_general", "stop_loss_general"),
+                )
+            },
+        ),
+    )
+
+    def formfield_for_choice_field(self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
+        """Choose nothing beforehand: a leg that nobody touched must be seen to be empty."""
+        if not db_field.has_default():
+            kwargs["choices"] = db_field.get_choices(
+                blank_choice=[("", _("none") if db_field.blank else _("Select value"))]
+            )
+        return super().formfield_for_choice_field(db_field, request, **kwargs)
+
+    def has_view_permission(self, request: HttpRequest, obj: Strategy | None = None) -> bool:
+        return bool(request.user.has_perm("strategies.view_strategy")) or self._may_write(request, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Strategy | None = None) -> bool:
+        return self._may_write(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Strategy | None = None) -> bool:
+        return self._may_write(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Strategy | None = None) -> bool:
+        return self._may_write(request, obj)
+
+    def _may_write(self, request: HttpRequest, obj: Strategy | None) -> bool:
+        """A leg is a part of its strategy: who may write the one may write the other."""
+        return bool(request.user.has_perm("strategies.change_strategy" if obj else "strategies.add_strategy"))
+
+    def get_extra(self, request: HttpRequest, obj: Strategy | None = None, **kwargs: Any) -> int:
+        return self.max_num - (obj.legs.count() if obj else 0)
+
+
+@admin.register(Strategy)
+class StrategyAdmin(ModelAdmin):
+    """Which alarms matter, when, and with how much money."""
+
+    form = StrategyForm
+    inlines = (LegInline,)
+    list_display = (
+        "name",
+        "state",
+        "ticker",
+        "alarm_name",
+        "account",
+        "legs_in_short",
+        time_column("updated_at", _("Changed (UTC)")),
+    )
+    list_filter = ("is_active", "market", ByAccount)
+    search_fields = ("name", "alarm_name", "ticker", "symbol")
+    readonly_fields = ("symbol", "created_at", "updated_at")
+    actions = ("activate", "deactivate")
+    compressed_fields = False
+    warn_unsaved_form = True
+    fieldsets = (
+        (None, {"fields": (("name", "is_active"), ("alarm_name", "ticker"), ("account", "market", "symbol"))}),
+        (_("When it listens"), {"fields": (("active_from", "active_until"), ("max_alarm_age", "when_unprotected")), "classes": ["collapse"]}),
+        (_("Notes"), {"fields": ("description", ("created_at", "updated_at")), "classes": ["collapse"]}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Strategy]:
+        rows = super().get_queryset(request).select_related("account").prefetch_related("legs")
+        return rows.defer(*without_secrets("account__"))
+
+    def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "account":
+            kwargs["queryset"] = Account.objects.defer(*without_secrets())
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Strategy | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not (obj and is_held(obj))
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Offer no deletion of many: what has traded is switched off."""
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def save_model(self, request: HttpRequest, obj: Strategy, form: Any, change: bool) -> None:
+        if change:
+            obj.save(update_fields=[*changed_columns(form), "symbol", "pair", "updated_at"])
+        else:
+            obj.save()
+
+    @admin.action(description=_("Activate"), permissions=["change"])
+    def activate(self, request: HttpRequest, queryset: QuerySet[Strategy]) -> None:
+        self._switch(request, queryset, on=True)
+
+    @admin.action(description=_("Deactivate"), permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[Strategy]) -> None:
+        self._switch(request, queryset, on=False)
+
+    def _switch(self, request: HttpRequest, strategies: Iterable[Strategy], *, on: bool) -> None:
+        switched = 0
+        for strategy in strategies:
+            if not Strategy.objects.filter(pk=strategy.pk, is_active=not on).update(
+                is_active=on, updated_at=timezone.now()
+            ):
+                continue
+            self.log_change(request, strategy, "Activated." if on else "Deactivated.")
+            switched += 1
+        words = ngettext("%(count)s strategy switched.", "%(count)s strategies switched.", switched)
+        self.message_user(request, words % {"count": switched}, messages.SUCCESS if switched else messages.INFO)
+
+    @display(description=_("State"), label={"on": "success", "off": ""}, ordering="is_active")
+    def state(self, strategy: Strategy) -> tuple[str, Any]:
+        return ("on", _("Active")) if strategy.is_active else ("off", _("Off"))
+
+    @display(description=_("Legs"))
+    def legs_in_short(self, strategy: Strategy) -> str:
+        return (
+            " · ".join(f"{leg.get_name_display()} {leg.entry_interval} ×{leg.leverage}" for leg in strategy.legs.all())
+            or NOTHING
+        )

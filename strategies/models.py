@@ -1,0 +1,159 @@
+"""Strategies: which alarms matter, when, and with how much money."""
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from exchange.models import Account, MarketChoices
+from exchange.types import MarginMode
+from market.intervals import INTERVALS
+
+INTERVAL_CHOICES = [(interval, interval) for interval in INTERVALS]
+
+
+class Strategy(models.Model):
+    """One trading idea on one ticker and one account, with a long leg, a short leg or both."""
+
+    class Unprotected(models.TextChoices):
+        CLOSE = "close", "Close the operation"
+        TELL = "tell", "Keep it and tell me"
+
+    name = models.CharField(max_length=100, unique=True, help_text="Your own name for it, e.g. Stochastic 5m.")
+    alarm_name = models.CharField(
+        max_length=100,
+        help_text="The Strategy text of the TradingView alert, exactly; several strategies may share it.",
+    )
+    ticker = models.CharField(max_length=40, help_text="As TradingView writes it, e.g. BTCUSDT.P.")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="strategies")
+    market = models.CharField(max_length=8, choices=MarketChoices.choices, default=MarketChoices.USDTM)
+    symbol = models.CharField(max_length=40, editable=False, help_text="The exchange's name, found from the ticker.")
+    pair = models.CharField(
+        max_length=40, editable=False, help_text="The symbol without its hyphen: what alarms are matched by."
+    )
+    is_active = models.BooleanField(
+        default=True, help_text="Off: its alarms are answered with a reason and trade nothing."
+    )
+    active_from = models.DateTimeField(null=True, blank=True, help_text="UTC. Empty: since ever.")
+    active_until = models.DateTimeField(null=True, blank=True, help_text="UTC. Empty: for ever.")
+    max_alarm_age = models.PositiveIntegerField(
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(86_400)],
+        help_text="Seconds; an older alarm is not traded.",
+    )
+    when_unprotected = models.CharField(
+        max_length=5,
+        choices=Unprotected.choices,
+        default=Unprotected.CLOSE,
+        help_text="What to do when a stop or target cannot be placed at the exchange.",
+    )
+    description = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "strategies"
+        indexes = [
+            # Routing: every strategy that an alarm concerns
+            models.Index(fields=["alarm_name", "pair"], name="strategy_by_alarm"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(active_until__isnull=True)
+                | models.Q(active_from__isnull=True)
+                | models.Q(active_until__gt=models.F("active_from")),
+                name="strategy_ends_after_it_begins",
+                violation_error_message="active_until must be later than active_from.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Leg(models.Model):
+    """The long or the short half of a strategy: its intervals, its size and its protection."""
+
+    class Name(models.TextChoices):
+        LONG = "long", "Long"
+        SHORT = "short", "Short"
+
+    class Sizing(models.TextChoices):
+        QUANTITY = "quantity", "Fixed quantity (base coins; contracts on COIN-M)"
+        NOTIONAL = "notional", "Fixed value in the quote asset"
+        EQUITY_PERCENT = "equity_percent", "Percent of the account's equity"
+        RISK_PERCENT = "risk_percent", "Percent of equity at risk, by the distance to the stop"
+        ALARM = "alarm", "As the alarm says"
+
+    class Margin(models.TextChoices):
+        CROSSED = MarginMode.CROSSED.value, "Crossed"
+        ISOLATED = MarginMode.ISOLATED.value, "Isolated"
+
+    strategy = models.ForeignKey(Strategy, on_delete=models.CASCADE, related_name="legs")
+    name = models.CharField(max_length=5, choices=Name.choices)
+    entry_interval = models.CharField(
+        max_length=4, choices=INTERVAL_CHOICES, help_text="`order open` alarms count only on it, e.g. 5m."
+    )
+    close_interval = models.CharField(
+        max_length=4, choices=INTERVAL_CHOICES, help_text="`order close` alarms count only on it."
+    )
+    entry_confirmation_interval = models.CharField(
+        max_length=4,
+        choices=INTERVAL_CHOICES,
+        blank=True,
+        help_text="Interval of the `indicator open` alarm that opens the gate. Empty: no gate.",
+    )
+    close_confirmation_interval = models.CharField(
+        max_length=4,
+        choices=INTERVAL_CHOICES,
+        blank=True,
+        help_text="Interval of the `indicator close` alarm that shuts the gate. Empty: nothing shuts it.",
+    )
+    pyramiding = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="How many entries may be stacked.",
+    )
+    leverage = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(200)],
+        help_text="Set at the exchange before the entry when it differs.",
+    )
+    margin_mode = models.CharField(max_length=8, choices=Margin.choices, default=Margin.CROSSED)
+    sizing = models.CharField(max_length=14, choices=Sizing.choices, default=Sizing.QUANTITY)
+    size = models.DecimalField(
+        max_digits=28,
+        decimal_places=12,
+        null=True,
+        blank=True,
+        help_text="Coins, quote value or percent, as the sizing says, e.g. 0.01. Empty for sizing by the alarm.",
+    )
+    take_profit_per_order = models.DecimalField(
+        max_digits=9, decimal_places=4, null=True, blank=True, help_text="Percent of each entry's fill price."
+    )
+    stop_loss_per_order = models.DecimalField(
+        max_digits=9, decimal_places=4, null=True, blank=True, help_text="Percent of each entry's fill price."
+    )
+    take_profit_general = models.DecimalField(
+        max_digits=9, decimal_places=4, null=True, blank=True, help_text="Percent of the average entry price."
+    )
+    stop_loss_general = models.DecimalField(
+        max_digits=9, decimal_places=4, null=True, blank=True, help_text="Percent of the average entry price."
+    )
+
+    class Meta:
+        ordering = ["strategy", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["strategy", "name"],
+                name="strategy_has_each_leg_once",
+                violation_error_message="A strategy has one long and one short leg.",
+            ),
+            models.CheckConstraint(condition=models.Q(pyramiding__gte=1), name="leg_stacks_at_least_one_entry"),
+            models.CheckConstraint(condition=models.Q(leverage__gte=1), name="leg_leverage_is_at_least_one"),
+            models.CheckConstraint(
+                condition=models.Q(size__isnull=True) | models.Q(size__gt=0), name="leg_size_is_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.strategy} {self.name}"

@@ -1,0 +1,84 @@
+"""Every machine word that says why, and the sentence that a trader reads for it.
+
+Rows keep the word and the facts; the sentence is made when it is shown, so it can be shown in any language.
+"""
+
+from collections.abc import Mapping
+
+from django.utils.translation import gettext_lazy as _
+
+SENTENCES = {
+    # A strategy's answer to an alarm
+    "entry": _("An entry of the {leg} leg was ordered: every condition held."),
+    "entry_gate_open": _(
+        "An entry of the {leg} leg was ordered: the gate is open since alarm {opened_by} on {gate_interval}."
+    ),
+    "exit": _("The {leg} leg's share is closed, as the alarm says."),
+    "strategy_off": _("The strategy is switched off."),
+    "before_active_dates": _("The strategy is active from {active_from}; the alarm came at {received_at}."),
+    "after_active_dates": _("The strategy was active until {active_until}; the alarm came at {received_at}."),
+    "alarm_too_old": _("The alarm is {age} s old; the strategy takes none older than {max_age} s. Is its time in UTC?"),
+    "alarm_from_the_future": _(
+        "The alarm's time {alarm_time} is {ahead} s ahead of this server's clock. Is it in UTC?"
+    ),
+    "no_such_leg": _("The strategy has no {leg} leg."),
+    "other_interval": _("The {leg} leg's {action} counts on {expected} only; this alarm is on {interval}."),
+    "gate_shut": _(
+        "The gate is shut: the newest 'indicator close {leg}' on {shut_interval} (alarm {shut_by}, {shut_at}) is not older"
+        " than the newest 'indicator open {leg}' on {gate_interval} (alarm {opened_by}, {opened_at})."
+    ),
+    "gate_never_opened": _("The gate is shut: no 'indicator open {leg}' on {gate_interval} was ever seen."),
+    "pyramiding_reached": _("{entries} of {pyramiding} entries are stacked already."),
+    "closing": _("The {leg} leg is being closed; a new entry waits for the next alarm."),
+    "nothing_to_close": _("The strategy holds nothing on its {leg} leg."),
+    "opens_gate": _("It opens the gate for {leg} entries on {interval}."),
+    "shuts_gate": _("It shuts the gate for {leg} entries on {interval}."),
+    "not_a_gate": _("The {leg} leg takes no 'indicator {action}' alarm on {interval}; it waits for {expected}."),
+    "spot_is_long_only": _("Spot has no short leg."),
+    "deciding_broke": _("Deciding broke: {error}. It is in the log; other strategies went on."),
+    # An alarm as a whole
+    "no_strategy_name": _("The message names no strategy."),
+    "no_strategy": _("No strategy waits for alarms named '{strategy}' on {ticker}."),
+    "unknown_ticker": _("The exchange lists no instrument for {ticker}."),
+    "redelivery": _("The same alarm came before as {original}; it trades nothing."),
+    "decided": _("{strategies} strategies answered it."),
+    "quarantined": _("Processing it broke {attempts} times; it was set aside. See the log."),
+    # Denied by our own limits, before sending
+    "no_instrument": _("The exchange lists no {symbol} on {market}."),
+    "entries_not_allowed": _("The exchange takes no new positions in {symbol} now."),
+    "account_off": _("The account {account} is switched off: exits only."),
+    "above_ceiling": _("The account is {environment}, but PELUSA_TRADING allows {ceiling} at most."),
+    "no_equity": _("The account's equity could not be read."),
+    "no_size": _("The leg's sizing needs a size and has none."),
+    "no_alarm_quantity": _("The sizing is 'as the alarm says', but the alarm named no quantity."),
+    "no_stop_for_risk": _("Sizing by risk needs a stop loss in percent on the leg."),
+    "below_min_quantity": _("The size comes to {quantity}; the smallest order in {symbol} is {min_quantity}."),
+    "below_min_notional": _("The order is worth {notional}; the smallest in {symbol} is worth {min_notional}."),
+    "one_way_conflict": _(
+        "The account is in one-way mode and holds the {other} leg: an entry of the {leg} leg would only shrink it."
+    ),
+    "books_differ": _("Entries are stopped: our books say {ours} on the {side} side, the exchange says {theirs}."),
+    "nothing_left_to_close": _("By the time it was its turn nothing was left to close."),
+    "operation_is_closing": _("The operation is being closed; a further entry was not sent."),
+    "leverage_refused": _("The exchange refused to set leverage or margin mode: {detail}"),
+    # What the exchange said
+    "not_sent": _("No connection to the exchange: nothing was sent. {detail}"),
+    "refused": _("The exchange refused it ({code}): {detail}"),
+    "never_arrived": _(
+        "The exchange never got it: asked twice after its time stamp had run out, and not found anywhere."
+    ),
+    "rate_limited": _("The exchange takes no more requests for now. {detail}"),
+}
+
+
+def explain(reason: str, facts: Mapping[str, object]) -> str:
+    """Return the sentence for `reason`; a word without one is shown as it is."""
+    sentence = SENTENCES.get(reason)
+    return str(sentence).format_map(_Shown(facts)) if sentence else reason.replace("_", " ")
+
+
+class _Shown(dict[str, object]):
+    """Facts that a sentence asks for and that were not recorded are shown as a dash."""
+
+    def __missing__(self, key: str) -> str:
+        return "–"

@@ -1,0 +1,169 @@
+"""What a strategy answers to an alarm. Pure: no database, network or clock; live, paper and replay share it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from market.intervals import is_on_grid, next_open
+from strategies.gates import Gate
+
+# TradingView's clock and ours may differ, and a message travels
+FUTURE_TOLERANCE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """An alarm that made sense. `kind` order or indicator, `action` open or close, `leg` long or short."""
+
+    alarm_id: int
+    kind: str
+    action: str
+    leg: str
+    interval: str
+    alarm_time: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LegRules:
+    """The part of a leg that decides when; intervals as ours (1m … 1M), empty where there is no gate."""
+
+    entry_interval: str
+    close_interval: str
+    entry_confirmation_interval: str = ""
+    close_confirmation_interval: str = ""
+    pyramiding: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRules:
+    """The part of a strategy that decides when. `max_alarm_age` in seconds."""
+
+    is_active: bool
+    active_from: datetime | None
+    active_until: datetime | None
+    max_alarm_age: int
+    legs: dict[str, LegRules]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the strategy holds on the signal's leg: a live operation, and entries stacked in it."""
+
+    is_live: bool = False
+    entries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`outcome` is open, close or ignored; `reason` a machine word; `facts` the values that were compared."""
+
+    outcome: str
+    reason: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def ignore(reason: str, **facts: Any) -> Verdict:
+    return Verdict("ignored", reason, facts)
+
+
+def decide(signal: Signal, rules: StrategyRules, gate: Gate, standing: Standing, now: datetime) -> Verdict:
+    """Return what the strategy does about the signal at `now`, and because of what."""
+    refusal = _out_of_service(signal, rules, now)
+    if refusal:
+        return refusal
+    leg = rules.legs.get(signal.leg)
+    if leg is None:
+        return ignore("no_such_leg", leg=signal.leg)
+    if signal.kind == "indicator":
+        return _turn_gate(signal, leg)
+    if signal.action == "open":
+        return _enter(signal, leg, gate, standing)
+    return _leave(signal, leg, standing)
+
+
+def age_of(signal: Signal, now: datetime) -> timedelta:
+    """Return how long ago the alarm happened, by its own time or by its arrival, whichever is longer ago.
+
+    A time on its interval's grid names the bar, which fires when it closes: up to one interval later.
+    """
+    happened = signal.alarm_time
+    if is_on_grid(happened, signal.interval):
+        happened = next_open(happened, signal.interval)
+    return now - min(happened, signal.received_at)
+
+
+def _out_of_service(signal: Signal, rules: StrategyRules, now: datetime) -> Verdict | None:
+    if not rules.is_active:
+        return ignore("strategy_off")
+    came = signal.received_at
+    if rules.active_from and came < rules.active_from:
+        return ignore("before_active_dates", active_from=_shown(rules.active_from), received_at=_shown(came))
+    if rules.active_until and came >= rules.active_until:
+        return ignore("after_active_dates", active_until=_shown(rules.active_until), received_at=_shown(came))
+    return _out_of_time(signal, rules.max_alarm_age, now)
+
+
+def _out_of_time(signal: Signal, max_age: int, now: datetime) -> Verdict | None:
+    ahead = signal.alarm_time - signal.received_at
+    if ahead > FUTURE_TOLERANCE:
+        return ignore("alarm_from_the_future", alarm_time=_shown(signal.alarm_time), ahead=int(ahead.total_seconds()))
+    age = age_of(signal, now)
+    # A gate alarm is a statement about the market, not an act: it stays true until another replaces it
+    if signal.kind == "order" and age > timedelta(seconds=max_age):
+        return ignore("alarm_too_old", age=int(age.total_seconds()), max_age=max_age)
+    return None
+
+
+def _turn_gate(signal: Signal, leg: LegRules) -> Verdict:
+    opens = signal.action == "open"
+    expected = leg.entry_confirmation_interval if opens else leg.close_confirmation_interval
+    facts = {"leg": signal.leg, "action": signal.action, "interval": signal.interval, "expected": expected or None}
+    if signal.interval != expected:
+        return ignore("not_a_gate", **facts)
+    return ignore("opens_gate" if opens else "shuts_gate", **facts)
+
+
+def _enter(signal: Signal, leg: LegRules, gate: Gate, standing: Standing) -> Verdict:
+    if signal.interval != leg.entry_interval:
+        return _wrong_interval(signal, leg.entry_interval)
+    if leg.entry_confirmation_interval and not gate.is_open:
+        return _shut_gate(signal, leg, gate)
+    if standing.entries >= leg.pyramiding:
+        return ignore("pyramiding_reached", entries=standing.entries, pyramiding=leg.pyramiding)
+    if gate.opened and leg.entry_confirmation_interval:
+        facts = {"leg": signal.leg, "opened_by": gate.opened.alarm_id, "gate_interval": leg.entry_confirmation_interval}
+        return Verdict("open", "entry_gate_open", facts)
+    return Verdict("open", "entry", {"leg": signal.leg})
+
+
+def _leave(signal: Signal, leg: LegRules, standing: Standing) -> Verdict:
+    if signal.interval != leg.close_interval:
+        return _wrong_interval(signal, leg.close_interval)
+    if not standing.is_live:
+        return ignore("nothing_to_close", leg=signal.leg)
+    return Verdict("close", "exit", {"leg": signal.leg})
+
+
+def _wrong_interval(signal: Signal, expected: str) -> Verdict:
+    return ignore("other_interval", leg=signal.leg, action=signal.action, interval=signal.interval, expected=expected)
+
+
+def _shut_gate(signal: Signal, leg: LegRules, gate: Gate) -> Verdict:
+    interval = leg.entry_confirmation_interval
+    if gate.opened is None or gate.shut is None:
+        return ignore("gate_never_opened", leg=signal.leg, gate_interval=interval)
+    return ignore(
+        "gate_shut",
+        leg=signal.leg,
+        gate_interval=interval,
+        shut_interval=leg.close_confirmation_interval,
+        opened_by=gate.opened.alarm_id,
+        opened_at=_shown(gate.opened.event_time),
+        shut_by=gate.shut.alarm_id,
+        shut_at=_shown(gate.shut.event_time),
+    )
+
+
+def _shown(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
