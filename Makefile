@@ -17,13 +17,14 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-mysql coverage lint format up down clean
+.PHONY: help demo run test test-mysql chaos coverage lint format up down clean
 
 help:
 	@echo "make demo        see it work: everything embedded, real alarms become paper orders (ONCE=1: then stop)"
 	@echo "make run         the same processes, without the demo's data, from .env"
 	@echo "make test        the test suite on SQLite and the embedded broker"
 	@echo "make test-mysql  the same, and the tests of real servers, on MySQL and Redis"
+	@echo "make chaos       everything dies at random while alarms arrive; no order may be doubled or lost (SHORT=1)"
 	@echo "make lint        formatter, linter, types, import rule, migrations, check --deploy"
 	@echo "make up, down    docker compose: MySQL, Redis, web, worker, beat"
 
@@ -39,6 +40,10 @@ test: .venv/.dev
 # The empty -m takes the tests of real servers in again.
 test-mysql: .venv/.dev .venv/.mysql
 	@$(ON) servers $(RUN) -m pytest -n $(JOBS) -m "" $(ARGS)
+
+# SEED=N repeats a run; SHORT=1 takes under five minutes.
+chaos: .venv/.runtime .venv/.mysql
+	@$(ON) embedded $(RUN) -m bench.chaos $(if $(filter-out 0,$(SHORT)),--alarms 300) $(if $(SEED),--seed $(SEED))
 
 coverage: .venv/.dev
 	@$(RUN) -m coverage erase

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,12 +18,11 @@ from unfold.views import ChangeList
 from alarms.models import Alarm
 from alarms.timeline import sentence_of, tell, words_of
 from exchange.backoffice import ByValue, Ledger, LookAheadList, Since, shown_time
-from operations.admin import OUTCOME_COLOURS
+from operations.admin import DecisionLine, line_of
 from operations.models import Decision
 from strategies.models import Strategy
-from strategies.reasons import explain
 
-STATUS_COLOURS = {
+STATUS_COLOURS: dict[str, str] = {
     Alarm.Status.RECEIVED: "info",
     Alarm.Status.PROCESSED: "success",
     Alarm.Status.IGNORED: "",
@@ -31,23 +31,29 @@ STATUS_COLOURS = {
 }
 
 
-def attach_answers(alarms: Iterable[Alarm]) -> list[Alarm]:
-    """Give each alarm its decisions as `answers`, with their sentences, in one query to the other database."""
-    alarms = list(alarms)
-    decisions = (
-        Decision.objects.filter(alarm_id__in=[alarm.pk for alarm in alarms]).select_related("strategy").order_by("id")
-    )
-    answers = defaultdict(list)
-    for decision in decisions:
-        decision.sentence = explain(decision.reason, decision.facts)
-        decision.colour = OUTCOME_COLOURS[decision.outcome]
-        answers[decision.alarm_id].append(decision)
-    for alarm in alarms:
-        alarm.answers = answers[alarm.pk]
-        alarm.sentence = sentence_of(alarm)
-        alarm.words = words_of(alarm)
-        alarm.colour = STATUS_COLOURS[alarm.status]
-    return alarms
+@dataclass(frozen=True, slots=True)
+class AlarmLine:
+    """An alarm as one line of a page: its words, and each strategy's answer or why nobody answered."""
+
+    alarm: Alarm
+    words: str
+    sentence: str
+    colour: str
+    answers: tuple[DecisionLine, ...]
+
+
+def lines_of(alarms: Iterable[Alarm]) -> list[AlarmLine]:
+    """Return the alarms' lines; all their decisions come in two queries from the other database."""
+    rows = list(alarms)
+    decisions = Decision.objects.filter(alarm_id__in=[alarm.pk for alarm in rows]).select_related("strategy")
+    decisions = decisions.prefetch_related("orders")
+    answers: defaultdict[int, list[DecisionLine]] = defaultdict(list)
+    for decision in decisions.order_by("id"):
+        answers[decision.alarm_id].append(line_of(decision))
+    return [
+        AlarmLine(alarm, words_of(alarm), sentence_of(alarm), STATUS_COLOURS[alarm.status], tuple(answers[alarm.pk]))
+        for alarm in rows
+    ]
 
 
 class AlarmList(LookAheadList):
@@ -55,7 +61,8 @@ class AlarmList(LookAheadList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        attach_answers(self.result_list)
+        for line in lines_of(self.result_list):
+            line.alarm.line = line  # type: ignore[attr-defined]
 
 
 class ByStrategy(ByValue):
@@ -130,8 +137,7 @@ class AlarmAdmin(Ledger):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Alarm | None = None, **kwargs: Any
     ) -> HttpResponse:
         if obj:
-            attach_answers([obj])
-            context |= {"timeline": tell(obj), "alarm": obj}
+            context |= {"timeline": tell(obj), "line": lines_of([obj])[0]}
         return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     @display(description=_("Received (UTC)"))
@@ -148,7 +154,7 @@ class AlarmAdmin(Ledger):
 
     @display(description=_("What became of it"))
     def outcome(self, alarm: Alarm) -> SafeString:
-        return render_to_string("alarms/outcome.html", {"alarm": alarm})
+        return render_to_string("alarms/outcome.html", {"line": alarm.line})  # type: ignore[attr-defined]
 
 
 def _day(term: str) -> datetime | None:

@@ -164,8 +164,9 @@ def _newest_confirmation(alarm: Alarm, action: str, interval: str) -> Confirmati
         return None
     seen = Alarm.objects.filter(
         strategy=alarm.strategy,
-        # MySQL compares text without case; this prefix test is binary there
+        # MySQL compares text without case, but a prefix byte by byte: 1m is not 1M
         strategy__startswith=alarm.strategy,
+        interval__startswith=interval,
         pair=alarm.pair,
         kind=Alarm.Kind.INDICATOR,
         action=action,
@@ -176,8 +177,8 @@ def _newest_confirmation(alarm: Alarm, action: str, interval: str) -> Confirmati
         # One that claims to come from the future would hold the gate for ever
         alarm_time__lte=F("received_at") + FUTURE_TOLERANCE,
     )
-    newest = seen.order_by("-alarm_time", "-id").values_list("id", "alarm_time").first()
-    return Confirmation(*newest) if newest else None
+    newest = seen.order_by("-alarm_time", "-id").only("id", "alarm_time").first()
+    return Confirmation(newest.pk, newest.alarm_time) if newest and newest.alarm_time else None
 
 
 def _price_of(alarm: Alarm) -> Decimal | None:

@@ -109,8 +109,10 @@ def _understood(alarm: Alarm) -> Step:
 
 
 def words_of(alarm: Alarm) -> str:
-    """Return the instruction as TradingView's message has it, e.g. `order open long`; the alarm's number when it has none."""
-    return " ".join(word for word in (alarm.kind, alarm.action, alarm.leg) if word) or _("alarm {number}").format(number=alarm.pk)
+    """Return the instruction in the message's words, e.g. `order open long`; the alarm's number when it has none."""
+    return " ".join(word for word in (alarm.kind, alarm.action, alarm.leg) if word) or _("alarm {number}").format(
+        number=alarm.pk
+    )
 
 
 def sentence_of(alarm: Alarm) -> str:

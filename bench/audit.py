@@ -137,12 +137,12 @@ def _check_sequence(found: Findings, theirs: list[dict[str, Any]], ours: dict[st
 
 
 def _check_positions(found: Findings, held: list[dict[str, Any]]) -> None:
-    theirs: Counter[tuple[str, str]] = Counter()
-    ours: Counter[tuple[str, str]] = Counter()
+    theirs: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    ours: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for position in held:
-        theirs[position["account"], position["symbol"]] += Decimal(position["quantity"])  # type: ignore[assignment]
+        theirs[position["account"], position["symbol"]] += Decimal(position["quantity"])
     for operation in Operation.objects.filter(status__in=Operation.LIVE).select_related("account"):
-        ours[operation.account.api_key, operation.symbol] += operation.held_quantity  # type: ignore[assignment]
+        ours[operation.account.api_key, operation.symbol] += operation.held_quantity
     for key in theirs.keys() | ours.keys():
         if theirs[key] != ours[key]:
             found.books += 1
@@ -155,9 +155,9 @@ def _check_cover(found: Findings, ledger: list[dict[str, Any]]) -> None:
         row["order_id"]: row for row in ledger if row["status"] in ("NEW", "PENDING") and not row["client_order_id"]
     }
     protective = Order.objects.exclude(role__in=IN_TURN).filter(exchange_order_id__in=list(live))
-    covered: Counter[tuple[int, str]] = Counter()
+    covered: dict[tuple[int, str], Decimal] = defaultdict(Decimal)
     for order in protective:
-        covered[order.operation_id, order.role] += Decimal(live.pop(order.exchange_order_id)["quantity"])  # type: ignore[assignment]
+        covered[order.operation_id, order.role] += Decimal(live.pop(order.exchange_order_id)["quantity"])
     for operation in Operation.objects.select_related("strategy").prefetch_related("strategy__legs"):
         _check_operation_cover(found, operation, covered)
     for order_id in live:
@@ -165,7 +165,7 @@ def _check_cover(found: Findings, ledger: list[dict[str, Any]]) -> None:
         found.problems.append(f"stop {order_id} at the exchange is nobody's")
 
 
-def _check_operation_cover(found: Findings, operation: Operation, covered: Counter[tuple[int, str]]) -> None:
+def _check_operation_cover(found: Findings, operation: Operation, covered: dict[tuple[int, str], Decimal]) -> None:
     leg = next((leg for leg in operation.strategy.legs.all() if leg.name == operation.leg), None)
     wanted = operation.held_quantity if operation.status in Operation.LIVE else Decimal(0)
     for role, percent in (

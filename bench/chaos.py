@@ -235,7 +235,7 @@ def run(options: argparse.Namespace, home: Path) -> int:
         os.environ.update(system.env)
         django.setup()
         with system.running() as supervisor:
-            wait_until(lambda: bool(make_books() or True), what="for the accounts")
+            make_books()
             system.paper.control("faults", seed=options.seed, **FAULTS)
             bodies = make_alarms(options.alarms, dice)
             with Reaper(supervisor, mysql, broker, random.Random(options.seed + 1), tally):

@@ -1,4 +1,4 @@
-"""Accounts in the back office. Credentials go in and never come out: a new value replaces the old one, nothing shows it."""
+"""Accounts in the back office. Credentials go in and never come out: a new value replaces the old one."""
 
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ class WriteOnlyField(forms.CharField):
         super().__init__(required=False, max_length=512, **options)
 
 
-class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
+class AccountForm(forms.ModelForm):
     """The account without its credentials, and two empty fields to replace them."""
 
     new_api_key = WriteOnlyField(

@@ -1,4 +1,4 @@
-"""What the pages of the back office share: ledgers that nobody types into, lists that are never counted, figures and times."""
+"""What the back office's pages share: ledgers that nobody types into, lists never counted, figures and times."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib.admin import AdminSite, SimpleListFilter
+from django.contrib.admin import AdminSite, ShowFacets, SimpleListFilter
 from django.core.paginator import Paginator
 from django.db.models import PROTECT, DecimalField, Model, QuerySet
 from django.http import HttpRequest
@@ -78,7 +78,7 @@ def changed_columns(form: Any) -> list[str]:
     return [name for name in form.changed_data if name in columns]
 
 
-class LookAheadPaginator(Paginator):  # type: ignore[type-arg]
+class LookAheadPaginator(Paginator):
     """Pages of a table that is too large for COUNT(*); its template offers only the previous and the next."""
 
     template_name = "exchange/look_ahead_pages.html"
@@ -92,20 +92,24 @@ class LookAheadList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Read this page's rows; the row after them says whether another page follows."""
         start = max(self.page_num - 1, 0) * self.list_per_page
-        rows = list(self.queryset[start : start + self.list_per_page + 1])
+        rows = self.rows_between(start, start + self.list_per_page + 1)
         self.has_next = len(rows) > self.list_per_page
         self.result_list = rows[: self.list_per_page]
         self.result_count = self.full_result_count = len(self.result_list)
         self.can_show_all = self.multi_page = False
         self.paginator = LookAheadPaginator(self.result_list, self.list_per_page)
 
+    def rows_between(self, start: int, stop: int) -> list[Any]:
+        return list(self.queryset[start:stop])
+
 
 class LargeTable(ModelAdmin):
-    """Newest first, a page at a time; sorted by no column, for most have no index."""
+    """Newest first, a page at a time; sorted by no column (most have no index) and no filter counted."""
 
     list_per_page = ROWS_PER_PAGE
     show_full_result_count = False
     sortable_by = ()
+    show_facets = ShowFacets.NEVER
     list_disable_select_all = True
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -172,6 +176,5 @@ class Since(SimpleListFilter):
         return [(word, label) for word, (label, _span) in self.spans.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in self.spans:
-            return queryset
-        return queryset.filter(**{f"{self.column}__gte": timezone.now() - self.spans[self.value()][1]})
+        _label, span = self.spans.get(self.value() or "", ("", None))
+        return queryset.filter(**{f"{self.column}__gte": timezone.now() - span}) if span else queryset

@@ -1,11 +1,12 @@
 """Operations, decisions, orders and fills in the back office: read-only, but for closing an operation."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Case, QuerySet, When
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -14,12 +15,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
+from unfold.views import ChangeList
 
 from exchange.backoffice import (
     NOTHING,
     ByAccount,
     ByValue,
     Ledger,
+    LookAheadList,
     Since,
     number_column,
     shown_number,
@@ -33,22 +36,24 @@ from operations.models import Decision, Fill, Lane, Operation, Order
 from strategies.models import Strategy
 from strategies.reasons import SENTENCES, explain
 
+# Symbols and names of strategies are shorter, or have spaces
+LEAST_ORDER_ID = 17
 # The label colours of unfold
 COLOURS = {Tone.PLAIN: "", Tone.GOOD: "success", Tone.WAITING: "warning", Tone.BAD: "danger"}
-OUTCOME_COLOURS = {
+OUTCOME_COLOURS: dict[str, str] = {
     Decision.Outcome.OPEN: "success",
     Decision.Outcome.CLOSE: "info",
     Decision.Outcome.IGNORED: "",
     Decision.Outcome.DENIED: "danger",
 }
-OPERATION_COLOURS = {
+OPERATION_COLOURS: dict[str, str] = {
     Operation.Status.OPENING: "warning",
     Operation.Status.OPEN: "success",
     Operation.Status.CLOSING: "warning",
     Operation.Status.CLOSED: "",
     Operation.Status.ABORTED: "danger",
 }
-ORDER_COLOURS = {status.value: COLOURS[tone] for status, tone in TONES.items()}
+ORDER_COLOURS: dict[str, str] = {status.value: COLOURS[tone] for status, tone in TONES.items()}
 
 
 class ByStrategy(ByValue):
@@ -73,6 +78,15 @@ class SinceCreated(Since):
     column = "created_at"
 
 
+class LiveFirst(LookAheadList):
+    """Live operations, then the others; no index could sort them so, and the live ones are few."""
+
+    def rows_between(self, start: int, stop: int) -> list[Operation]:
+        live = list(self.queryset.filter(status__in=Operation.LIVE))
+        others = self.queryset.exclude(status__in=Operation.LIVE)
+        return live[start:stop] + list(others[max(start - len(live), 0) : max(stop - len(live), 0)])
+
+
 class SinceFilled(Since):
     column = "filled_at"
 
@@ -93,9 +107,8 @@ class OperationAdmin(Ledger):
         time_column("opened_at", _("Opened (UTC)")),
     )
     list_filter = ("status", "leg", "market", ByStrategy, ByAccount, SinceCreated)
-    search_fields = ("symbol", "strategy__name", "orders__client_order_id", "orders__exchange_order_id")
+    search_fields = ("symbol", "strategy__name")
     search_help_text = _("Symbol, strategy or order id")
-    ordering = (Case(When(status__in=Operation.LIVE, then=0), default=1).asc(), "-id")
     actions = ("close_selected",)
     actions_detail = ("close",)
     change_form_outer_before_template = "operations/operation.html"
@@ -111,6 +124,19 @@ class OperationAdmin(Ledger):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Operation]:
         return super().get_queryset(request).select_related("strategy", "account").defer(*without_secrets("account__"))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LiveFirst
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Operation], search_term: str
+    ) -> tuple[QuerySet[Operation], bool]:
+        """Find an order's operation by either of its ids; anything else is looked for in symbol and strategy."""
+        term = search_term.strip().lower()
+        if len(term) >= LEAST_ORDER_ID and " " not in term:
+            orders = Order.objects.filter(Q(client_order_id=term) | Q(exchange_order_id=term))
+            return queryset.filter(pk__in=list(orders.values_list("operation_id", flat=True))), False
+        return super().get_search_results(request, queryset, search_term)
 
     def has_close_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return bool(request.user.has_perm("operations.close_operation"))
@@ -174,7 +200,7 @@ class OperationAdmin(Ledger):
     ) -> HttpResponse:
         if obj:
             context |= {"operation": obj, "lives": lives_of(obj), "decisions": decisions_of(obj)}
-            context |= {"colour": OPERATION_COLOURS[Operation.Status(obj.status)], "figures": figures_of(obj)}
+            context |= {"colour": OPERATION_COLOURS[obj.status], "figures": figures_of(obj)}
         return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     @display(description=_("Operation"), ordering="pk")
@@ -208,7 +234,7 @@ def operation_link(number: int | None) -> SafeString | str:
     return format_html('<a href="{}">#{}</a>', reverse("admin:operations_operation_change", args=[number]), number)
 
 
-def figures_of(operation: Operation) -> list[tuple[str, str]]:
+def figures_of(operation: Operation) -> list[tuple[Any, str]]:
     """Return the operation's figures as label and value."""
     return [
         (_("Entered"), shown_number(operation.quantity)),
@@ -225,7 +251,11 @@ def figures_of(operation: Operation) -> list[tuple[str, str]]:
 
 def lives_of(operation: Operation) -> list[OrderLife]:
     """Return the lives of the operation's orders, oldest first: three queries."""
-    orders = operation.orders.select_related("decision", "entry__decision", "lane").prefetch_related("events", "fills").order_by("id")
+    orders = (
+        operation.orders.select_related("decision", "entry__decision", "lane")
+        .prefetch_related("events", "fills")
+        .order_by("id")
+    )
     return [life_of(order) for order in orders]
 
 
@@ -235,13 +265,43 @@ def life_of(order: Order) -> OrderLife:
     return tell_order(order, decision.alarm_received_at if decision else order.created_at)
 
 
-def decisions_of(operation: Operation) -> list[Decision]:
-    """Return the decisions that made or changed the operation, oldest first, each with its sentence."""
-    decisions = list(operation.decisions.order_by("id"))
-    for decision in decisions:
-        decision.sentence = explain(decision.reason, decision.facts)
-        decision.colour = OUTCOME_COLOURS[Decision.Outcome(decision.outcome)]
-    return decisions
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """An order as part of a line: how it stands, and what was filled or why nothing was."""
+
+    order: Order
+    words: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionLine:
+    """A decision as one line of a page, with its sentence and how its orders stand."""
+
+    decision: Decision
+    sentence: str
+    colour: str
+    orders: tuple[OrderLine, ...]
+
+
+def line_of(decision: Decision) -> DecisionLine:
+    """Return the decision's line; its orders are read already, or read now."""
+    orders = tuple(
+        OrderLine(order, why(order) or shown_fill(order), ORDER_COLOURS[order.status])
+        for order in decision.orders.all()
+    )
+    sentence = explain(decision.reason, decision.facts)
+    return DecisionLine(decision, sentence, OUTCOME_COLOURS[decision.outcome], orders)
+
+
+def shown_fill(order: Order) -> str:
+    """Return how much was filled, and at what price on average; nothing while nothing was."""
+    return f"{shown_number(order.filled_quantity)} @ {shown_number(order.avg_price)}" if order.filled_quantity else ""
+
+
+def decisions_of(operation: Operation) -> list[DecisionLine]:
+    """Return the decisions that made or changed the operation, oldest first."""
+    return [line_of(decision) for decision in operation.decisions.prefetch_related("orders").order_by("id")]
 
 
 @admin.register(Decision)
@@ -358,8 +418,7 @@ class OrderAdmin(Ledger):
 
     @display(description=_("Filled"))
     def filled(self, order: Order) -> str:
-        price = f" @ {shown_number(order.avg_price)}" if order.avg_price else ""
-        return f"{shown_number(order.filled_quantity)}{price}"
+        return shown_fill(order) or NOTHING
 
     @display(description=_("Why not"))
     def sentence(self, order: Order) -> str:
@@ -384,7 +443,17 @@ class LaneAdmin(Ledger):
     )
     list_filter = (("frozen_at", admin.EmptyFieldListFilter), "market", ByAccount)
     search_fields = ("symbol", "account__name")
-    fields = ("account", "market", "symbol", "frozen_at", "sentence", "paused_until", "long_leverage", "short_leverage", "margin_mode")
+    fields = (
+        "account",
+        "market",
+        "symbol",
+        "frozen_at",
+        "sentence",
+        "paused_until",
+        "long_leverage",
+        "short_leverage",
+        "margin_mode",
+    )
     ordering = ("symbol", "market", "account")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lane]:

@@ -7,6 +7,7 @@ anywhere here leaves either nothing sent, or one order that reconcile settles by
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -19,7 +20,7 @@ from exchange.models import Account
 from exchange.types import MarginMode, Market, OrderRequest, OrderType, PositionSide, Side
 from operations.limits import Denial, check_claim
 from operations.models import Decision, Lane, Order
-from operations.preparation import NotYet, Prepared, exit_quantity, nets, prepare
+from operations.preparation import NotYet, Prepared, doubt_position_mode, exit_quantity, nets, prepare
 from operations.states import CLOSED, UNFINISHED, WORKING, OrderStatus
 from operations.transitions import apply_report, move
 from strategies.models import Leg
@@ -168,6 +169,7 @@ def _set_up(order: Order, prepared: Prepared, leg: Leg, client: BingX) -> Prepar
     except RateLimited:
         raise
     except Refused as refusal:
+        doubt_position_mode(order.lane.account)
         return Prepared(denial=Denial("leverage_refused", {"detail": refusal.message}))
     return prepared
 
@@ -221,7 +223,7 @@ def _last_denial(order: Order, quantity: Decimal | None, price: Decimal | None) 
     return None
 
 
-def _position(order: Order) -> dict[str, object]:
+def _position(order: Order) -> dict[str, Any]:
     """Return the columns that the account's position mode decides, as it is now."""
     lane = order.lane
     is_net = nets(lane.account, lane.market)
@@ -232,7 +234,7 @@ def _position(order: Order) -> dict[str, object]:
     }
 
 
-def _to_submitted(order: Order, quantity: Decimal | None, **columns: object) -> bool:
+def _to_submitted(order: Order, quantity: Decimal | None, **columns: Any) -> bool:
     submitted_at = _to_the_millisecond(timezone.now())
     return move(order, OrderStatus.SUBMITTED, source="us", quantity=quantity, submitted_at=submitted_at, **columns)
 
@@ -240,7 +242,7 @@ def _to_submitted(order: Order, quantity: Decimal | None, **columns: object) -> 
 def _deny(order: Order, denial: Denial) -> None:
     move(order, OrderStatus.DENIED, source="us", said=denial.reason, reason=denial.reason)
     if order.decision:
-        decision = Decision.objects.filter(pk=order.decision_id)
+        decision = Decision.objects.filter(pk=order.decision.pk)
         decision.update(outcome=Decision.Outcome.DENIED, reason=denial.reason, facts=denial.facts)
 
 
@@ -262,6 +264,7 @@ def _send(order: Order, client: BingX) -> None:
         # A duplicate says that an earlier attempt exists: either way only asking tells
         note(order, f"outcome unknown: {error}")
     except Refused as error:
+        doubt_position_mode(order.lane.account)
         _reject(order, "refused", error.code, error.message)
     else:
         apply_report(order, report, source="answer")

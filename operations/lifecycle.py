@@ -13,8 +13,9 @@ from loguru import logger
 
 from exchange.models import Account
 from exchange.types import Market, PositionMode
+from market.models import Instrument
 from operations.models import Decision, Lane, Operation, Order
-from operations.states import NEVER_TRADED, OrderStatus
+from operations.states import UNFINISHED, OrderStatus
 from pelusa.doorbell import ring_on_commit
 from strategies.models import Strategy
 from strategies.rules import Standing, Verdict
@@ -40,9 +41,27 @@ def standing_of(strategy: Strategy, leg: str) -> Standing:
     operation = Operation.objects.filter(stack_key=_stack_key(strategy, leg)).first()
     if operation is None:
         return Standing()
-    return Standing(
-        is_live=True, entries=operation.orders.filter(role=Order.Role.ENTRY).exclude(status__in=NEVER_TRADED).count()
-    )
+    entries = operation.orders.filter(role=Order.Role.ENTRY).prefetch_related("protection")
+    least = _least_sellable(operation)
+    return Standing(is_live=True, entries=sum(_takes_a_place(entry, least) for entry in entries))
+
+
+def _takes_a_place(entry: Order, least: Decimal) -> bool:
+    return entry.status in UNFINISHED or 0 < left_of(entry) >= least
+
+
+def left_of(entry: Order) -> Decimal:
+    """Return what an entry still holds: what it received, less what its stops and targets have sold of it."""
+    sold = sum((order.filled_quantity for order in entry.protection.all()), Decimal(0))
+    return max(entry.received_quantity - sold, Decimal(0))
+
+
+def _least_sellable(operation: Operation) -> Decimal:
+    """Return the smallest share that can be sold: on spot a fee leaves crumbs below it, which count as gone."""
+    if operation.market != Market.SPOT:
+        return Decimal(0)
+    instrument = Instrument.objects.filter(market=operation.market, symbol=operation.symbol).first()
+    return instrument.step_size if instrument else Decimal(0)
 
 
 def carry_out(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict) -> Decision:

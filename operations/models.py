@@ -2,6 +2,7 @@
 
 import secrets
 from decimal import Decimal
+from typing import Any
 
 from django.db import models
 
@@ -15,9 +16,9 @@ def new_client_order_id() -> str:
     return f"p{secrets.token_hex(16)}"
 
 
-def decimal_column(**options: object) -> models.DecimalField:
+def decimal_column(**options: Any) -> models.DecimalField:
     """Return a price or quantity column: 16 digits before the point, 12 after it."""
-    return models.DecimalField(max_digits=28, decimal_places=12, **options)  # type: ignore[arg-type]
+    return models.DecimalField(max_digits=28, decimal_places=12, **options)
 
 
 class Lane(models.Model):
@@ -210,7 +211,8 @@ class Order(models.Model):
     @property
     def received_quantity(self) -> Decimal:
         """What was filled, less the fee that was taken from it."""
-        return self.filled_quantity - self.base_fee
+        received: Decimal = self.filled_quantity - self.base_fee
+        return received
 
 
 class OrderEvent(models.Model):
@@ -282,7 +284,7 @@ class KillSwitch(models.Model):
 
 
 class Limits(models.Model):
-    """What may be lost or risked at most: for one account, one strategy, or (both empty) everything. Empty: no limit."""
+    """What may be risked at most: by one account, by one strategy, or (both empty) by all. An empty limit is none."""
 
     account = models.OneToOneField(
         Account,

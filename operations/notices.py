@@ -44,3 +44,8 @@ def end_notice(key: str, kind: str) -> bool:
     if ended:
         logger.info("notice {} {} is over", kind, key)
     return bool(ended)
+
+
+def current_facts(key: str, kind: str) -> dict[str, Any] | None:
+    """Return the facts of the notice when it is current, None when there is none."""
+    return Notice.objects.filter(current_key=f"{kind}:{key}").values_list("facts", flat=True).first()

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.utils import timezone
+from loguru import logger
 
 from exchange.bingx import BingX
 from exchange.models import Account
@@ -39,19 +40,32 @@ def prepare(order: Order, client: BingX) -> Prepared:
     denial = above_ceiling(order.lane.account)
     if denial:
         return Prepared(denial=denial)
-    read_position_mode(order.lane.account, Market(order.lane.market), client)
+    if read_position_mode(order.lane.account, Market(order.lane.market), client):
+        order.lane.refresh_from_db(fields=["long_leverage", "short_leverage"])
     return _prepare_entry(order, client) if order.role == Order.Role.ENTRY else Prepared()
 
 
-def read_position_mode(account: Account, market: Market, client: BingX) -> None:
-    """Bring the account's position mode up to the exchange's, at most every five minutes."""
+def read_position_mode(account: Account, market: Market, client: BingX) -> bool:
+    """Bring the account's position mode up to the exchange's, at most every five minutes; return whether it changed."""
     now = timezone.now()
     read_at = account.position_mode_read_at
     if market == Market.SPOT or (read_at and now - read_at < MODE_KEPT_FOR):
-        return
-    account.position_mode = client.position_mode().value
+        return False
+    before, account.position_mode = account.position_mode, client.position_mode().value
     account.position_mode_read_at = now
     account.save(update_fields=["position_mode", "position_mode_read_at"])
+    if account.position_mode == before:
+        return False
+    # Each mode has leverages of its own
+    account.lanes.update(long_leverage=None, short_leverage=None)
+    logger.warning("account {}: position mode is {} now, it was {}", account.name, account.position_mode, before)
+    return True
+
+
+def doubt_position_mode(account: Account) -> None:
+    """Have the mode read before the next order: what was refused may have been meant for another mode."""
+    account.position_mode_read_at = None
+    account.save(update_fields=["position_mode_read_at"])
 
 
 def nets(account: Account, market: str) -> bool:
@@ -79,7 +93,7 @@ def exit_quantity(order: Order) -> Decimal:
 
     On spot the fee of a buy is taken from the coins, so the share need not be on the step.
     """
-    held = order.operation.held_quantity
+    held: Decimal = order.operation.held_quantity
     if order.lane.market != Market.SPOT:
         return held
     if order.operation.orders.filter(filled_quantity__gt=0, has_all_fills=False, status__in=CLOSED).exists():

@@ -22,7 +22,7 @@ from operations.books import Execution, book
 from operations.execution import note, resend
 from operations.lifecycle import create_exit, lock_lane
 from operations.models import Fill, Lane, Operation, Order
-from operations.notices import end_notice, raise_notice
+from operations.notices import current_facts, end_notice, raise_notice
 from operations.states import CLOSED, UNFINISHED, OrderStatus
 from operations.transitions import apply_report, move, refresh_share
 
@@ -35,6 +35,8 @@ AROUND = timedelta(minutes=2)
 FIRST_RETRY = timedelta(seconds=3)
 LONGEST_RETRY = timedelta(minutes=5)
 FREEZE_AFTER = timedelta(seconds=10)
+# Why a lane takes no entries
+UNSETTLED, BOOKS_DIFFER = "unsettled", "books_differ"
 
 
 def fence_of(order: Order) -> datetime:
@@ -150,7 +152,7 @@ def collect_fills(order: Order) -> bool:
         operation = Operation.objects.select_for_update().get(pk=order.operation_id)
         Fill.objects.bulk_create([_fill_of(order, report) for report in reports], ignore_conflicts=True)
         is_complete = _has_all(order)
-        _take_base_fee(order, reports)
+        _take_base_fee(order)
         _refigure(operation)
     return is_complete
 
@@ -168,12 +170,13 @@ def _fill_of(order: Order, report: FillReport) -> Fill:
     )
 
 
-def _take_base_fee(order: Order, reports: list[FillReport]) -> None:
+def _take_base_fee(order: Order) -> None:
     """On spot the fee of a buy is taken from the coins: so much less can be sold."""
     base_asset = order.lane.symbol.partition("-")[0]
     if order.lane.market != Market.SPOT or order.side != "BUY":
         return
-    base_fee = sum((each.fee for each in reports if each.fee_asset == base_asset), Decimal(0))
+    in_coins = order.fills.filter(fee_asset=base_asset).values_list("fee", flat=True)
+    base_fee = sum(in_coins, Decimal(0))
     Order.objects.filter(pk=order.pk).update(base_fee=base_fee)
     refresh_share(order.operation_id, timezone.now())
 
@@ -186,7 +189,9 @@ def _has_all(order: Order) -> bool:
 
 
 def _refigure(operation: Operation) -> None:
-    fills = Fill.objects.filter(order__operation=operation).select_related("order").order_by("filled_at", "id")
+    fills = Fill.objects.filter(order__operation=operation).select_related("order")
+    # Their times may be cut to the second and they come in any order; an exit's row is younger than its entry's
+    fills = fills.order_by("filled_at", "order_id", "id")
     executions = [_execution_of(fill, operation) for fill in fills]
     figures = book(executions, operation.leg, _contract_size(operation))
     for name in ("avg_entry_price", "avg_exit_price", "realised_pnl", "fees"):
@@ -238,18 +243,24 @@ def _is_due(operation: Operation) -> bool:
 def watch_lane(lane: Lane) -> None:
     """Freeze a lane's entries while an order of it stays unresolved, tell a human, and thaw it when it is settled."""
     stuck = lane.orders.filter(status=OrderStatus.SUBMITTED, submitted_at__lt=timezone.now() - FREEZE_AFTER)
-    order = stuck.order_by("id").first()
-    if order and not lane.frozen_reason:
-        facts = {"order": order.client_order_id, "symbol": lane.symbol, "account": lane.account.name}
-        _freeze(lane, "unsettled", facts)
-        raise_notice(f"lane:{lane.pk}", "unsettled_order", account=lane.account, operation=order.operation, **facts)
-    elif order is None and lane.frozen_reason == "unsettled":
-        _freeze(lane, "", {})
-        end_notice(f"lane:{lane.pk}", "unsettled_order")
+    order, key = stuck.order_by("id").first(), f"lane:{lane.pk}"
+    if order and lane.frozen_reason != UNSETTLED:
+        facts = {"order": order.client_order_id, "symbol": lane.symbol}
+        raise_notice(key, "unsettled_order", account=lane.account, operation=order.operation, **facts)
+        freeze(lane, UNSETTLED, facts | {"account": lane.account.name})
+    elif order is None and lane.frozen_reason == UNSETTLED:
+        # A lane may be both: that its books differ is kept by the notice, which only the comparison ends
+        differing = current_facts(key, BOOKS_DIFFER)
+        end_notice(key, "unsettled_order")
+        freeze(lane, BOOKS_DIFFER if differing else "", differing or {})
 
 
-def _freeze(lane: Lane, reason: str, facts: dict[str, str]) -> None:
-    lane.frozen_reason, lane.frozen_facts = reason, facts
-    lane.frozen_at = timezone.now() if reason else None
-    lane.save(update_fields=["frozen_reason", "frozen_facts", "frozen_at"])
+def freeze(lane: Lane, reason: str, facts: dict[str, str]) -> bool:
+    """Set why the lane's entries are held back (empty: thaw it); return False when another process was first."""
+    frozen_at = timezone.now() if reason else None
+    guard = Lane.objects.filter(pk=lane.pk, frozen_reason=lane.frozen_reason)
+    if not guard.update(frozen_reason=reason, frozen_facts=facts, frozen_at=frozen_at):
+        return False
+    lane.frozen_reason, lane.frozen_facts, lane.frozen_at = reason, facts, frozen_at
     logger.warning("lane {}: {}", lane, f"frozen, {reason}" if reason else "thawed")
+    return True

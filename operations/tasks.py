@@ -8,7 +8,8 @@ from django.utils import timezone
 from loguru import logger
 
 from exchange.errors import ExchangeError, RateLimited
-from operations import execution, reconcile
+from exchange.models import Account
+from operations import comparison, execution, protection, reconcile
 from operations.models import Lane, Operation, Order
 from operations.states import CLOSED, IN_FLIGHT, WORKING, OrderStatus
 from pelusa.doorbell import ring_on_commit
@@ -26,11 +27,14 @@ def _orders() -> QuerySet[Order]:
 @shared_task
 def run_lane(lane_id: int) -> None:
     """Send what waits in a lane; settle first what is in flight there."""
-    lane = Lane.objects.select_related("account").get(pk=lane_id)
+    lane, began = Lane.objects.select_related("account").get(pk=lane_id), timezone.now()
     try:
         execution.run_lane(lane)
     except ExchangeError as error:
         logger.warning("lane {}: nothing sent, tried again by the sweep: {}", lane, error)
+    filled = lane.orders.filter(role=Order.Role.ENTRY, filled_quantity__gt=0, answered_at__gte=began)
+    for operation_id in set(filled.order_by().values_list("operation_id", flat=True)):
+        ring_on_commit("operations.tasks.protect_operation", operation_id, using="default")
     _ring_for_fills(lane)
 
 
@@ -55,15 +59,33 @@ def settle_order(order_id: int) -> None:
         logger.warning("order {} could not be settled: {}", order.client_order_id, error)
         return
     ring_on_commit("operations.tasks.run_lane", order.lane_id, using="default")
+    if order.filled_quantity or order.role in protection.PROTECTIVE:
+        ring_on_commit("operations.tasks.protect_operation", order.operation_id, using="default")
 
 
 @shared_task
 def collect_fills(order_id: int) -> None:
     """Fetch an order's fills."""
+    order = _orders().get(pk=order_id)
     try:
-        reconcile.collect_fills(_orders().get(pk=order_id))
+        reconcile.collect_fills(order)
     except ExchangeError as error:
         logger.warning("fills of order {} could not be fetched: {}", order_id, error)
+    else:
+        # On spot only the fills tell how much is there to protect
+        ring_on_commit("operations.tasks.protect_operation", order.operation_id, using="default")
+
+
+@shared_task
+def protect_operation(operation_id: int) -> None:
+    """Place the stops and targets that an operation lacks."""
+    protection.protect(Operation.objects.select_related("account", "strategy").get(pk=operation_id))
+
+
+@shared_task
+def look_after_account(account_id: int) -> None:
+    """Verify and restore the protection of all that an account holds."""
+    protection.look_after(Account.objects.get(pk=account_id))
 
 
 @shared_task
@@ -79,12 +101,21 @@ def sweep_in_flight() -> None:
     """Ask about every order that was sent and has not ended."""
     asked = Order.objects.filter(status__in=IN_FLIGHT | WORKING, submitted_at__lt=timezone.now() - BEFORE_ASKING)
     asked = asked.exclude(lane__paused_until__gt=timezone.now())
+    # Stops that only wait are verified by one list for each account, see `sweep_protection`
+    asked = asked.exclude(role__in=protection.PROTECTIVE, status__in=protection.STANDING)
     for order_id in asked.order_by("submitted_at").values_list("pk", flat=True)[:A_SWEEP]:
         ring_on_commit("operations.tasks.settle_order", order_id, using="default")
     for lane in (
         Lane.objects.filter(Q(frozen_reason="unsettled") | Q(orders__in=asked)).distinct().select_related("account")
     ):
         reconcile.watch_lane(lane)
+
+
+@shared_task
+def sweep_protection() -> None:
+    """Look after every account that holds something to protect, each in a task of its own: none waits for another."""
+    for account_id in set(protection.watched().order_by().values_list("account_id", flat=True)):
+        ring_on_commit("operations.tasks.look_after_account", account_id, using="default")
 
 
 @shared_task
@@ -102,3 +133,16 @@ def sweep_closing() -> None:
         "account"
     )[:A_SWEEP]:
         reconcile.finish_closing(operation)
+
+
+@shared_task
+def compare_books() -> None:
+    """Have the books of every active account compared, each in a task of its own."""
+    for account_id in Account.objects.filter(is_active=True).values_list("pk", flat=True):
+        ring_on_commit("operations.tasks.compare_account", account_id, using="default")
+
+
+@shared_task
+def compare_account(account_id: int) -> None:
+    """Compare an account's books with the exchange's positions."""
+    comparison.compare_positions(Account.objects.get(pk=account_id))

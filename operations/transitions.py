@@ -114,11 +114,12 @@ def _advance(operation: Operation, orders: list[Order], now: datetime) -> None:
 
 
 def _is_flat(operation: Operation, orders: list[Order]) -> bool:
-    """Tell whether nothing is held but, on spot, the crumbs that a fee left below the step."""
+    """Tell whether nothing is held but, on spot, crumbs below the step: they cannot be sold."""
     if operation.held_quantity == 0:
         return True
     if operation.market != MarketChoices.SPOT:
         return False
     step = Instrument.objects.values_list("step_size", flat=True).get(market=operation.market, symbol=operation.symbol)
     has_left = any(each.filled_quantity for each in orders if each.role != Order.Role.ENTRY)
-    return has_left and operation.held_quantity < step
+    is_leaving = has_left or operation.status == Operation.Status.CLOSING
+    return is_leaving and operation.held_quantity < step

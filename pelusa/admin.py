@@ -43,7 +43,14 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "email", "is_active", "is_staff", "roles", time_column("last_login", _("Last login (UTC)")))
+    list_display = (
+        "username",
+        "email",
+        "is_active",
+        "is_staff",
+        "roles",
+        time_column("last_login", _("Last login (UTC)")),
+    )
     compressed_fields = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -129,14 +136,21 @@ class TokenAdmin(ModelAdmin):
 
     def response_add(self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None) -> HttpResponse:
         """Show the token in this one answer; nothing stores its text."""
-        context = self.admin_site.each_context(request) | {"title": _("The new token"), "opts": self.opts, "token": request.issued_token, "user": obj.user}
+        context = self.admin_site.each_context(request) | {
+            "title": _("The new token"),
+            "opts": self.opts,
+            "token": obj.issued_text,
+            "user": obj.user,
+        }
         return TemplateResponse(request, "pelusa/token.html", context)
 
     def save_model(self, request: HttpRequest, obj: AuthToken, form: Any, change: bool) -> None:
         obj.save(force_insert=True)
-        request.issued_token = form.token
+        obj.issued_text = form.token
 
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         token = self.get_object(request, object_id)
         if token is None:
             raise Http404
@@ -147,7 +161,11 @@ class TokenAdmin(ModelAdmin):
             token.delete()
             self.message_user(request, _("The token of %(user)s is revoked.") % {"user": token.user}, messages.SUCCESS)
             return HttpResponseRedirect(reverse("admin:knox_authtoken_changelist"))
-        context = self.admin_site.each_context(request) | {"title": _("Revoke this token?"), "opts": self.opts, "token": token}
+        context = self.admin_site.each_context(request) | {
+            "title": _("Revoke this token?"),
+            "opts": self.opts,
+            "token": token,
+        }
         return TemplateResponse(request, "pelusa/revoke.html", context)
 
     def log_addition(self, request: HttpRequest, obj: AuthToken, message: Any) -> None:
@@ -155,7 +173,7 @@ class TokenAdmin(ModelAdmin):
 
     def _log(self, request: HttpRequest, token: AuthToken, act: int, words: str) -> None:
         LogEntry.objects.create(
-            user_id=request.user.pk,
+            user_id=request.user.pk,  # type: ignore[misc]
             content_type=ContentType.objects.get_for_model(token),
             object_id=token.token_key,
             object_repr=named(token),
@@ -193,7 +211,14 @@ class ScheduleAdmin(BasePeriodicTaskAdmin, ModelAdmin):
     """What beat rings, and how often."""
 
     form = ScheduleForm
-    list_display = ("name", "enabled", "task", "rhythm", time_column("last_run_at", _("Last run (UTC)")), "total_run_count")
+    list_display = (
+        "name",
+        "enabled",
+        "task",
+        "rhythm",
+        time_column("last_run_at", _("Last run (UTC)")),
+        "total_run_count",
+    )
     list_filter = ("enabled", "one_off")
     # Not `run_tasks`: the web process never waits for the broker
     actions = ("enable_tasks", "disable_tasks")

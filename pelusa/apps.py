@@ -1,6 +1,6 @@
 """What is wired once, when every app is loaded."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.db.models.signals import post_init, post_migrate, post_save
 
@@ -12,6 +12,7 @@ class PelusaConfig(AppConfig):
 
     def ready(self) -> None:
         from pelusa import checks, schema  # noqa: F401  they register themselves
+        from exchange.main_account import keep_main_account
         from pelusa.addresses import parse_rules
         from pelusa.logs import keep_account_keys_out
         from pelusa.roles import make_roles
@@ -20,5 +21,6 @@ class PelusaConfig(AppConfig):
         parse_rules("IP_ALLOW", settings.IP_ALLOW)
         parse_rules("IP_DENY", settings.IP_DENY)
         post_migrate.connect(make_roles, dispatch_uid="pelusa.roles")
+        post_migrate.connect(keep_main_account, sender=apps.get_app_config("exchange"), dispatch_uid="pelusa.main")
         for signal in (post_init, post_save):
             signal.connect(keep_account_keys_out, sender="exchange.Account", dispatch_uid="pelusa.logs")

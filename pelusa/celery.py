@@ -63,6 +63,16 @@ app.conf.update(
             "schedule": 5.0,
             "options": {"expires": 10},
         },
+        "keep stops and targets in place": {
+            "task": "operations.tasks.sweep_protection",
+            "schedule": 2.0,
+            "options": {"expires": 10},
+        },
+        "compare books with positions": {
+            "task": "operations.tasks.compare_books",
+            "schedule": 15.0,
+            "options": {"expires": 10},
+        },
         "refresh instruments": {
             "task": "market.tasks.refresh_instruments",
             "schedule": 3600.0,
@@ -73,12 +83,13 @@ app.conf.update(
 app.autodiscover_tasks()
 
 
-@setup_logging.connect  # type: ignore[untyped-decorator]
+@setup_logging.connect
 def keep_our_logging(**kwargs: Any) -> None:
     """Stop Celery from configuring the standard library's logging: Loguru has it already."""
 
 
-@worker_ready.connect  # type: ignore[untyped-decorator]
-def read_instruments_at_start(sender: Any, **kwargs: Any) -> None:
-    """Read the lists of instruments once at start: without them no strategy can be made."""
+@worker_ready.connect
+def begin_with_what_is_unknown(sender: Any, **kwargs: Any) -> None:
+    """Read the lists of instruments once at start, without which no strategy can be made, and look at all books."""
     sender.app.send_task("market.tasks.refresh_instruments")
+    sender.app.send_task("operations.tasks.compare_books")

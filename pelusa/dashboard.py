@@ -1,15 +1,17 @@
 """The back office's first page: the last alarms and what became of each, what is held, and the last day in numbers."""
 
+from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Model, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from alarms.admin import STATUS_COLOURS, attach_answers
+from alarms.admin import STATUS_COLOURS, lines_of
 from alarms.models import Alarm
 from exchange.backoffice import shown_number, without_secrets
 from operations.admin import OPERATION_COLOURS, ORDER_COLOURS, OUTCOME_COLOURS
@@ -19,6 +21,8 @@ from operations.states import OrderStatus
 ALARMS_SHOWN = 10
 OPERATIONS_SHOWN = 20
 SPAN = timedelta(days=1)
+# Times have no index and rows come in their order: a day is looked for among the newest only
+ROWS_LOOKED_AT = 20_000
 # What the tiles' links filter by
 SPAN_WORD = "day"
 
@@ -27,7 +31,7 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what the page shows, as far as the user may see it; no query grows with the tables."""
     since = timezone.now() - SPAN
     if request.user.has_perm("alarms.view_alarm"):
-        context["last_alarms"] = attach_answers(Alarm.objects.order_by("-id")[:ALARMS_SHOWN])
+        context["last_alarms"] = lines_of(Alarm.objects.order_by("-id")[:ALARMS_SHOWN])
     if request.user.has_perm("operations.view_operation"):
         context["live_operations"] = _live_operations()
     context["title"] = _("Overview")
@@ -35,19 +39,30 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
-def _live_operations() -> list[Operation]:
-    live = Operation.objects.filter(status__in=Operation.LIVE).select_related("strategy", "account").defer(*without_secrets("account__"))
-    operations = list(live.order_by("-id")[:OPERATIONS_SHOWN])
-    for operation in operations:
-        operation.held, operation.entered_at = shown_number(operation.held_quantity), shown_number(operation.avg_entry_price)
-        operation.colour = OPERATION_COLOURS[Operation.Status(operation.status)]
-    return operations
+@dataclass(frozen=True, slots=True)
+class HeldLine:
+    """A live operation as one line."""
+
+    operation: Operation
+    held: str
+    entered_at: str
+    colour: str
+
+
+def _live_operations() -> list[HeldLine]:
+    live = Operation.objects.filter(status__in=Operation.LIVE).select_related("strategy", "account").order_by("-id")
+    return [
+        HeldLine(
+            each, shown_number(each.held_quantity), shown_number(each.avg_entry_price), OPERATION_COLOURS[each.status]
+        )
+        for each in live.defer(*without_secrets("account__"))[:OPERATIONS_SHOWN]
+    ]
 
 
 def _tile_groups(request: HttpRequest, since: datetime) -> list[dict[str, Any] | None]:
-    alarms = Alarm.objects.filter(received_at__gte=since)
-    decisions = Decision.objects.filter(created_at__gte=since)
-    orders = Order.objects.filter(created_at__gte=since)
+    alarms = _newest(Alarm).filter(received_at__gte=since)
+    decisions = _newest(Decision).filter(created_at__gte=since)
+    orders = _newest(Order).filter(created_at__gte=since)
     return [
         _tiles(request, _("Alarms"), alarms, "status", Alarm.Status.choices, STATUS_COLOURS),
         _tiles(request, _("Decisions"), decisions, "outcome", Decision.Outcome.choices, OUTCOME_COLOURS),
@@ -56,23 +71,42 @@ def _tile_groups(request: HttpRequest, since: datetime) -> list[dict[str, Any] |
     ]
 
 
-def _tiles(request: HttpRequest, title: Any, rows: QuerySet[Any], column: str, choices: Any, colours: Any) -> dict[str, Any] | None:
+def _newest(model: type[Model]) -> QuerySet[Any]:
+    rows = model._default_manager.order_by("-pk")
+    return rows.filter(pk__gt=Subquery(rows.values("pk")[:1]) - ROWS_LOOKED_AT)
+
+
+def _tiles(
+    request: HttpRequest, title: Any, rows: QuerySet[Any], column: str, choices: Any, colours: Any
+) -> dict[str, Any] | None:
     """Return one tile for each value that occurred, each a link to its rows; None when the user may not see them."""
     options = rows.model._meta
     if not request.user.has_perm(f"{options.app_label}.view_{options.model_name}"):
         return None
-    counts = dict(rows.order_by().values_list(column).annotate(Count("pk")))
+    # Counted here: for GROUP BY a database walks the whole index of the column
+    counts = Counter(rows.values_list(column, flat=True))
     url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
     tiles = [
-        {"label": label, "count": counts[value], "colour": colours[value], "url": f"{url}?{column}__exact={value}&since={SPAN_WORD}"}
+        {
+            "label": label,
+            "count": counts[value],
+            "colour": colours[value],
+            "url": f"{url}?{column}__exact={value}&since={SPAN_WORD}",
+        }
         for value, label in choices
         if value in counts
     ]
-    return {"title": title, "tiles": tiles, "url": f"{url}?since={SPAN_WORD}"}
+    is_cut = sum(counts.values()) >= ROWS_LOOKED_AT
+    return {
+        "title": title,
+        "tiles": tiles,
+        "url": f"{url}?since={SPAN_WORD}",
+        "cut_at": ROWS_LOOKED_AT if is_cut else 0,
+    }
 
 
 def _to_settle(request: HttpRequest) -> dict[str, Any] | None:
-    """Return what waits for an answer or a person, however old: orders in flight and lanes whose entries are stopped."""
+    """Return what waits for an answer or a person, however old: orders in flight and frozen lanes."""
     if not (request.user.has_perm("operations.view_order") and request.user.has_perm("operations.view_lane")):
         return None
     orders = f"{reverse('admin:operations_order_changelist')}?status__exact={OrderStatus.SUBMITTED}"

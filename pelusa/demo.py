@@ -199,9 +199,9 @@ def _row(result: Result) -> tuple[str, ...]:
         if order and order.quantity
         else "–",
         f"{fill.quantity.normalize():f} at {fill.price.normalize():f}" if fill else "–",
-        _since(result, result.decision and result.decision.created_at),
-        _since(result, order and order.submitted_at),
-        _since(result, order and order.answered_at),
+        _since(result, result.decision.created_at if result.decision else None),
+        _since(result, order.submitted_at if order else None),
+        _since(result, order.answered_at if order else None),
     )
 
 

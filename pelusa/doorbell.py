@@ -11,6 +11,7 @@ from functools import partial
 
 from celery import current_app
 from django.db import transaction
+from kombu import Connection
 from kombu.exceptions import OperationalError
 from loguru import logger
 
@@ -60,10 +61,11 @@ _local = threading.local()
 _doorbell = Doorbell()
 
 
-def _connection() -> object:
+def _connection() -> Connection:
     if not hasattr(_local, "connection"):
         _local.connection = current_app.connection_for_write(transport_options=PUBLISH_OPTIONS)
-    return _local.connection
+    connection: Connection = _local.connection
+    return connection
 
 
 def _forget_connection() -> None:

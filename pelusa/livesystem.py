@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import redis
 import requests
 
-from pelusa.processes import web_is_live
+from pelusa.processes import beat_argv, web_argv, web_is_live, worker_argv
 from pelusa.supervisor import ProcessSpec, Supervisor, port_is_open
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,6 +102,8 @@ class LiveSystem:
     mysql: str
     broker: str
     workers: int = 1
+    threads: int = 4
+    paper_options: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     paper_port: int = field(default_factory=free_port)
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -129,49 +131,12 @@ class LiveSystem:
     def specs(self) -> list[ProcessSpec]:
         """Return the processes: paper exchange, web, `workers` workers and beat."""
         paper = ["-m", "exchange.paper", "--port", str(self.paper_port), "--state", str(self.home / "paper.sqlite3")]
-        web = [
-            "-m",
-            "gunicorn",
-            "pelusa.wsgi",
-            "-k",
-            "gthread",
-            "-w",
-            "2",
-            "--threads",
-            "8",
-            "-b",
-            f"127.0.0.1:{self.port}",
-            "-c",
-            "pelusa/gunicorn.py",
-        ]
-        worker = [
-            "-m",
-            "celery",
-            "-A",
-            "pelusa",
-            "worker",
-            "-P",
-            "threads",
-            "-c",
-            "4",
-            "--without-gossip",
-            "--without-mingle",
-            "-n",
-        ]
-        beat = [
-            "-m",
-            "celery",
-            "-A",
-            "pelusa",
-            "beat",
-            "--scheduler",
-            "django_celery_beat.schedulers:DatabaseScheduler",
-        ]
+        worker = [*worker_argv(self.threads), "-n"]
         return [
-            self._spec("paper", paper, partial(port_is_open, self.paper_port)),
-            self._spec("web", web, partial(web_is_live, self.port)),
+            self._spec("paper", [*paper, *self.paper_options], partial(port_is_open, self.paper_port)),
+            self._spec("web", web_argv("127.0.0.1", self.port), partial(web_is_live, self.port)),
             *(self._spec(f"worker{number}", [*worker, f"w{number}@%h"]) for number in range(self.workers)),
-            self._spec("beat", beat),
+            self._spec("beat", beat_argv()),
         ]
 
     def _spec(self, name: str, argv: list[str], is_ready: Callable[[], bool] | None = None) -> ProcessSpec:

@@ -41,7 +41,7 @@ _IN_TEXT = re.compile(
     (?P<path> /webhook/+ ) [^\s"'?]+
     | (?P<url> (?<![a-z0-9+.-]) [a-z][a-z0-9+.-]*:// [^\s:/@]* : ) [^\s/@]+ (?=@)
     | (?P<cookie> \b(?:set-)?cookie["']? \s*[:=]\s* ) (?: {_QUOTED} | [^\r\n,}}\]]+ )
-    | (?P<key> (?<![\w-]) [\w-]*(?:{_KEY_WORDS})[\w-]* (?:\\?["'])? \s*[:=]\s* )
+    | (?P<key> (?<![\w-]) (?> [\w-]*? (?:{_KEY_WORDS}) [\w-]*+ ) (?:\\?["'])? \s*+[:=]\s* )
       (?: b?(?:{_QUOTED}) | {_ESCAPED} | (?:(?:token|bearer|basic)\s+)? [^\s,;&"'}})\]]+ )
     """
 )
@@ -57,6 +57,10 @@ _FLOORS = {
     "django.db.backends": logging.INFO,
     "urllib3": logging.INFO,
     "kombu": logging.INFO,
+    # A line for every sweep, every two seconds
+    "celery.app.trace": logging.WARNING,
+    "celery.worker.strategy": logging.WARNING,
+    "celery.beat": logging.WARNING,
     "amqp": logging.INFO,
 }
 

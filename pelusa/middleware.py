@@ -60,7 +60,7 @@ def log_request(request: HttpRequest, response: HttpResponse, milliseconds: floa
 
 
 class AddressRules:
-    """Refuse a host name that is not ours, and an address that IP_ALLOW and IP_DENY keep away from the path."""
+    """Refuse an address that IP_ALLOW and IP_DENY keep away from the path."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -68,8 +68,6 @@ class AddressRules:
         self.deny = parse_rules("IP_DENY", settings.IP_DENY)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # Raises DisallowedHost, which becomes a 400: views that never ask for the host would not notice
-        request.get_host()
         if self._may_pass(request):
             return self.get_response(request)
         address = request.client_address or "an unknown address"  # type: ignore[attr-defined]

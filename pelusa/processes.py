@@ -19,6 +19,8 @@ from pelusa.embedded import broker_spec
 from pelusa.supervisor import ProcessSpec, Supervisor, port_is_open, sole_owner
 
 PAPER_SEED = 7
+# They wait for the exchange most of the time: one alarm may send an order for each of so many accounts at once
+WORKER_THREADS = 16
 
 
 class PortTaken(Exception):
@@ -90,32 +92,33 @@ def paper_spec(conf: Any) -> ProcessSpec:
 
 
 def web_spec(conf: Any) -> ProcessSpec:
-    gunicorn = ["-m", "gunicorn", "pelusa.wsgi", "-k", "gthread", "-w", "2", "--threads", "8"]
-    address = ["-b", f"0.0.0.0:{conf.PORT}", "-c", "pelusa/gunicorn.py"]
-    return _python("web", conf, *gunicorn, *address, is_ready=partial(web_is_live, conf.PORT))
+    return _python("web", conf, *web_argv("0.0.0.0", conf.PORT), is_ready=partial(web_is_live, conf.PORT))  # noqa: S104
+
+
+def web_argv(address: str, port: int) -> list[str]:
+    """Return what runs the web server: two processes of eight threads."""
+    workers = ["-k", "gthread", "-w", "2", "--threads", "8"]
+    return ["-m", "gunicorn", "pelusa.wsgi", *workers, "-b", f"{address}:{port}", "-c", "pelusa/gunicorn.py"]
 
 
 def worker_spec(conf: Any) -> ProcessSpec:
+    return _python("worker", conf, *worker_argv(WORKER_THREADS), is_ready=worker_answers)
+
+
+def worker_argv(threads: int) -> list[str]:
+    """Return what runs a worker."""
+    pool = ["-P", "threads", "-c", str(threads)]
     # Gossip and mingle are for clusters of workers that watch each other: a second of start-up for nothing here.
-    argv = [
-        "-m",
-        "celery",
-        "-A",
-        "pelusa",
-        "worker",
-        "-P",
-        "threads",
-        "-c",
-        "8",
-        "--without-gossip",
-        "--without-mingle",
-    ]
-    return _python("worker", conf, *argv, is_ready=worker_answers)
+    return ["-m", "celery", "-A", "pelusa", "worker", *pool, "--without-gossip", "--without-mingle"]
 
 
 def beat_spec(conf: Any) -> ProcessSpec:
-    scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
-    return _python("beat", conf, "-m", "celery", "-A", "pelusa", "beat", "--scheduler", scheduler)
+    return _python("beat", conf, *beat_argv())
+
+
+def beat_argv() -> list[str]:
+    """Return what runs the scheduler; exactly one of it."""
+    return ["-m", "celery", "-A", "pelusa", "beat", "--scheduler", "django_celery_beat.schedulers:DatabaseScheduler"]
 
 
 def _python(name: str, conf: Any, *argv: str, **more: Any) -> ProcessSpec:

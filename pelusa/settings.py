@@ -24,18 +24,24 @@ from pelusa.environment import (
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
-env.read_env(BASE_DIR / ".env")
+env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
 
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+
+def setting(name: str, default: str) -> str:
+    """Return a setting as text; one that is there and empty counts as not there."""
+    return env.str(name, default="").strip() or default
+
+
+VAR_DIR = Path(setting("VAR_DIR", str(BASE_DIR / "var"))).resolve()
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 TESTING = Path(sys.argv[0]).name in ("pytest", "py.test") or "pytest" in sys.modules
 
 # Django
-SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret(VAR_DIR / "secret_key", lambda: secrets.token_urlsafe(50))
-DEBUG = yes_or_no("DEBUG", env.str("DEBUG", default="off"))
-ALLOWED_HOSTS = comma_list(env.str("ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1]"))
-CSRF_TRUSTED_ORIGINS = comma_list(env.str("CSRF_TRUSTED_ORIGINS", default=""))
-PORT = whole_number("PORT", env.str("PORT", default="8000"), least=1, most=65535)
+SECRET_KEY = setting("SECRET_KEY", "") or kept_secret(VAR_DIR / "secret_key", lambda: secrets.token_urlsafe(50))
+DEBUG = yes_or_no("DEBUG", setting("DEBUG", "off"))
+ALLOWED_HOSTS = comma_list(setting("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"))
+CSRF_TRUSTED_ORIGINS = comma_list(setting("CSRF_TRUSTED_ORIGINS", ""))
+PORT = whole_number("PORT", setting("PORT", "8000"), least=1, most=65535)
 
 INSTALLED_APPS = [
     "pelusa",
@@ -95,7 +101,7 @@ TEMPLATES = [
 # Three databases behind one router
 _test_dir = VAR_DIR / "test"
 DATABASES = {
-    alias: database(name, env.str(name, default=f"sqlite:///{VAR_DIR / file}"), test_dir=_test_dir)
+    alias: database(name, setting(name, f"sqlite:///{VAR_DIR / file}"), test_dir=_test_dir)
     for alias, name, file in (
         ("default", "DATABASE_URL", "operations.sqlite3"),
         ("alarms", "ALARMS_DATABASE_URL", "alarms.sqlite3"),
@@ -106,7 +112,7 @@ DATABASE_ROUTERS = ["pelusa.routers.ThreeDatabases"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Queue: the database holds the work, the broker only rings the bell
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+CELERY_BROKER_URL = setting("CELERY_BROKER_URL", "")
 EMBEDDED_BROKER = not CELERY_BROKER_URL
 if EMBEDDED_BROKER:
     CELERY_BROKER_URL = embedded.broker_url(VAR_DIR)
@@ -132,7 +138,7 @@ STORAGES = {
 }
 
 # Sessions and headers
-BEHIND_TLS = yes_or_no("BEHIND_TLS", env.str("BEHIND_TLS", default="off"))
+BEHIND_TLS = yes_or_no("BEHIND_TLS", setting("BEHIND_TLS", "off"))
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -150,14 +156,14 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 # API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "pelusa.tokens.ApiTokens",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["pelusa.roles.RolePermissions"],
     "DEFAULT_PAGINATION_CLASS": "pelusa.pages.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.FormParser"],
+    "DEFAULT_PARSER_CLASSES": ["pelusa.reading.ExactJSONParser", "rest_framework.parsers.FormParser"],
     "EXCEPTION_HANDLER": "pelusa.errors.answer_with_one_shape",
     "COERCE_DECIMAL_TO_STRING": True,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -194,35 +200,33 @@ UNFOLD = {
 }
 
 # Trading
-PELUSA_TRADING = one_of("PELUSA_TRADING", env.str("PELUSA_TRADING", default="paper"), ("paper", "vst", "live"))
-_paper_url = env.str("BINGX_PAPER_URL", default="")
+PELUSA_TRADING = one_of("PELUSA_TRADING", setting("PELUSA_TRADING", "paper"), ("paper", "vst", "live"))
+_paper_url = setting("BINGX_PAPER_URL", "")
 EMBEDDED_PAPER = not _paper_url
 BINGX_URLS = {
-    "live": http_url("BINGX_URL", env.str("BINGX_URL", default="https://open-api.bingx.com")),
-    "vst": http_url("BINGX_VST_URL", env.str("BINGX_VST_URL", default="https://open-api-vst.bingx.com")),
+    "live": http_url("BINGX_URL", setting("BINGX_URL", "https://open-api.bingx.com")),
+    "vst": http_url("BINGX_VST_URL", setting("BINGX_VST_URL", "https://open-api-vst.bingx.com")),
     "paper": http_url("BINGX_PAPER_URL", _paper_url or f"http://127.0.0.1:{PORT + 1 if PORT < 65535 else PORT - 1}"),
 }
 BINGX_PAPER_URL = BINGX_URLS["paper"]
-BINGX_API_KEY = env.str("BINGX_API_KEY", default="").strip()
-BINGX_API_SECRET = env.str("BINGX_API_SECRET", default="").strip()
-FIELD_ENCRYPTION_KEYS = comma_list(env.str("FIELD_ENCRYPTION_KEYS", default="")) or [
+BINGX_API_KEY = setting("BINGX_API_KEY", "").strip()
+BINGX_API_SECRET = setting("BINGX_API_SECRET", "").strip()
+FIELD_ENCRYPTION_KEYS = comma_list(setting("FIELD_ENCRYPTION_KEYS", "")) or [
     kept_secret(VAR_DIR / "field_encryption_key", lambda: Fernet.generate_key().decode())
 ]
 
 # Webhook
-WEBHOOK_SECRETS = comma_list(env.str("WEBHOOK_SECRETS", default="")) or [
+WEBHOOK_SECRETS = comma_list(setting("WEBHOOK_SECRETS", "")) or [
     kept_secret(VAR_DIR / "webhook_secret", lambda: secrets.token_urlsafe(32))
 ]
 WEBHOOK_MAX_BODY = 16_384
-IP_ALLOW = env.str("IP_ALLOW", default="/webhook=tradingview,127.0.0.0/8,::1")
-IP_DENY = env.str("IP_DENY", default="")
-TRUSTED_PROXIES = networks("TRUSTED_PROXIES", env.str("TRUSTED_PROXIES", default=""))
+IP_ALLOW = setting("IP_ALLOW", "/webhook=tradingview,127.0.0.0/8,::1")
+IP_DENY = setting("IP_DENY", "")
+TRUSTED_PROXIES = networks("TRUSTED_PROXIES", setting("TRUSTED_PROXIES", ""))
 
 # Logs: Loguru takes every line, so Django must not configure the standard library's handlers
-LOG_LEVEL = one_of(
-    "LOG_LEVEL", env.str("LOG_LEVEL", default="INFO"), ("trace", "debug", "info", "warning", "error")
-).upper()
-LOG_JSON = yes_or_no("LOG_JSON", env.str("LOG_JSON", default="off"))
-LOG_FILE = Path(env.str("LOG_FILE", default=str(VAR_DIR / "log" / "pelusa.log")))
+LOG_LEVEL = one_of("LOG_LEVEL", setting("LOG_LEVEL", "INFO"), ("trace", "debug", "info", "warning", "error")).upper()
+LOG_JSON = yes_or_no("LOG_JSON", setting("LOG_JSON", "off"))
+LOG_FILE = Path(setting("LOG_FILE", str(VAR_DIR / "log" / "pelusa.log")))
 LOGGING_CONFIG = "pelusa.logs.configure"
 LOGGING = {"level": LOG_LEVEL, "json": LOG_JSON, "file": None if TESTING else LOG_FILE}

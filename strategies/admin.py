@@ -31,7 +31,7 @@ from strategies.validation import problems
 LEG_NAMES = tuple(Leg.Name.values)
 
 
-class StrategyForm(forms.ModelForm):  # type: ignore[type-arg]
+class StrategyForm(forms.ModelForm):
     """The strategy's own columns; symbol and pair are found from the ticker."""
 
     class Meta:
@@ -171,7 +171,13 @@ class StrategyAdmin(ModelAdmin):
     warn_unsaved_form = True
     fieldsets = (
         (None, {"fields": (("name", "is_active"), ("alarm_name", "ticker"), ("account", "market", "symbol"))}),
-        (_("When it listens"), {"fields": (("active_from", "active_until"), ("max_alarm_age", "when_unprotected")), "classes": ["collapse"]}),
+        (
+            _("When it listens"),
+            {
+                "fields": (("active_from", "active_until"), ("max_alarm_age", "when_unprotected")),
+                "classes": ["collapse"],
+            },
+        ),
         (_("Notes"), {"fields": ("description", ("created_at", "updated_at")), "classes": ["collapse"]}),
     )
 

@@ -24,8 +24,8 @@ SENTENCES = {
     "no_such_leg": _("The strategy has no {leg} leg."),
     "other_interval": _("The {leg} leg's {action} counts on {expected} only; this alarm is on {interval}."),
     "gate_shut": _(
-        "The gate is shut: the newest 'indicator close {leg}' on {shut_interval} (alarm {shut_by}, {shut_at}) is not older"
-        " than the newest 'indicator open {leg}' on {gate_interval} (alarm {opened_by}, {opened_at})."
+        "The gate is shut: the newest 'indicator close {leg}' on {shut_interval} (alarm {shut_by}, {shut_at}) is not"
+        " older than the newest 'indicator open {leg}' on {gate_interval} (alarm {opened_by}, {opened_at})."
     ),
     "gate_never_opened": _("The gate is shut: no 'indicator open {leg}' on {gate_interval} was ever seen."),
     "pyramiding_reached": _("{entries} of {pyramiding} entries are stacked already."),
@@ -61,6 +61,32 @@ SENTENCES = {
     "nothing_left_to_close": _("By the time it was its turn nothing was left to close."),
     "operation_is_closing": _("The operation is being closed; a further entry was not sent."),
     "leverage_refused": _("The exchange refused to set leverage or margin mode: {detail}"),
+    "halted": _("Entries are halted from outside by {by}. {why}"),
+    "kill_switch": _("The kill switch of {accounts} is on; {who} pulled it: {why}"),
+    "no_price": _("The exchange told no price of {symbol} to reckon with."),
+    "price_stale": _("The market's price was read {age} s ago; it must not be older than {max_age} s."),
+    "no_alarm_price": _("{scope}: the market must be near the alarm's price, but the alarm named none."),
+    "price_moved": _(
+        "{scope}: the market is at {price}, {deviation} % from the alarm's {alarm_price}; {max_deviation} % is allowed."
+    ),
+    "order_too_large": _("{scope}: the entry is worth {notional}; at most {max_notional} is allowed."),
+    "too_much_open": _(
+        "{scope}: {held} is held or on its way and the entry is worth {notional}; at most {max_notional} is allowed."
+    ),
+    "too_many_operations": _("{scope}: {open} operations are open; at most {max_operations} are allowed."),
+    "too_many_today": _("{scope}: {sent} entries were sent since midnight UTC; at most {max_orders} are allowed."),
+    "daily_loss": _("{scope}: {loss} was lost since midnight UTC; from {max_loss} on entries wait for the next day."),
+    "cooling_down": _(
+        "{scope}: operation {operation} closed with a loss of {loss}; entries are allowed again at {until} UTC."
+    ),
+    "outside_schedule": _("{scope}: entries are allowed {schedule} (UTC); the next window begins {opens_at}."),
+    "schedule_unreadable": _("{scope}: the schedule '{schedule}' cannot be read, so it opens at no time. {error}"),
+    "worth_unknown": _("What is held in {symbol} has no known price yet, so the limit cannot be checked."),
+    "too_many_entries": _(
+        "The strategy sent {most} entries within {seconds} s and was switched off. Switch it on when you know why."
+    ),
+    "cover_changed": _("What it was to cover changed before it was sent; another order takes its place."),
+    "trigger_passed": _("The market was beyond its trigger already, so it was not sent."),
     # What the exchange said
     "not_sent": _("No connection to the exchange: nothing was sent. {detail}"),
     "refused": _("The exchange refused it ({code}): {detail}"),
@@ -68,6 +94,17 @@ SENTENCES = {
         "The exchange never got it: asked twice after its time stamp had run out, and not found anywhere."
     ),
     "rate_limited": _("The exchange takes no more requests for now. {detail}"),
+    # Notices about protection
+    "unprotected": _("{strategy}, {symbol} {leg}: not protected at the exchange, {lacking} is missing. {detail}"),
+    "closed_unprotected": _(
+        "{strategy}, {symbol} {leg}: closed, as the strategy says, because {lacking} could not be placed. {detail}"
+    ),
+    "closed_past_trigger": _(
+        "{strategy}, {symbol} {leg}: closed at once, because the market was beyond the {role} at {trigger} already."
+    ),
+    # Notices of the guards
+    "kill_switch_on": _("The kill switch of {accounts} is on: entries are denied, exits go on. {who} pulled it: {why}"),
+    "strategy_stopped": _("{strategy} was switched off: it sent {most} entries within {seconds} s."),
 }
 
 

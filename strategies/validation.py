@@ -159,6 +159,8 @@ def _of_leg(strategy: Strategy, leg: Leg, instrument: Instrument | None) -> Iter
     yield from _of_sizing(leg)
     yield from _of_floors(leg, instrument)
     yield from _of_stops(leg)
+    if strategy.market == Market.SPOT:
+        yield from _of_spot_pair(leg)
 
 
 def _of_intervals(leg: Leg) -> Iterator[Problem]:
@@ -236,3 +238,10 @@ def _of_stops(leg: Leg) -> Iterator[Problem]:
             yield name, f"Is a percent of the price and must be above 0; was {plain(percent)}."
         elif percent is not None and leg.name == Leg.Name.SHORT and percent >= HUNDRED:
             yield name, f"Must be below 100 for a short: no price falls below zero; was {plain(percent)}."
+
+
+def _of_spot_pair(leg: Leg) -> Iterator[Problem]:
+    """Refuse a stop and a target together on spot: an order locks its coins there, and they can be locked once."""
+    for name in ("take_profit_per_order", "take_profit_general"):
+        if getattr(leg, name) is not None and (leg.stop_loss_per_order or leg.stop_loss_general):
+            yield name, "Cannot stand beside a stop loss on spot: the exchange locks the coins for one of the two."

@@ -1,6 +1,7 @@
 """Alarms in the back office: the list says what became of each, the page says why."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.urls import reverse
@@ -10,7 +11,15 @@ from alarms.models import Alarm
 from exchange.backoffice import ROWS_PER_PAGE
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of, page, queries_of
-from pelusa.tests.making import make_alarm, make_decision, make_fill, make_history, make_operation, make_order, make_strategy
+from pelusa.tests.making import (
+    make_alarm,
+    make_decision,
+    make_fill,
+    make_history,
+    make_operation,
+    make_order,
+    make_strategy,
+)
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
@@ -28,10 +37,31 @@ def shown(text: str) -> set[int]:
 
 def test_the_list_says_what_each_strategy_answered_and_why() -> None:
     strategy, alarm = make_strategy(), make_alarm(status="processed")
-    make_decision(alarm, strategy, outcome="ignored", reason="gate_never_opened", facts={"leg": "long", "gate_interval": "1h"})
+    make_decision(
+        alarm, strategy, outcome="ignored", reason="gate_never_opened", facts={"leg": "long", "gate_interval": "1h"}
+    )
     text = page(browser_of("viewer"), LIST)
     assert "Stochastic 5m" in text
     assert "no &#x27;indicator open long&#x27; on 1h was ever seen" in text
+
+
+def test_the_list_says_what_the_exchange_made_of_it() -> None:
+    strategy = make_strategy()
+    for reason, code, detail, filled in (("", "", "", "0.01"), ("refused", "101204", "Not enough money.", "0")):
+        alarm = make_alarm(status="processed")
+        operation = make_operation(strategy)
+        status = "rejected" if reason else "filled"
+        refusal = {
+            "status": status,
+            "reason": reason,
+            "code": code,
+            "detail": detail,
+            "filled_quantity": Decimal(filled),
+        }
+        make_order(operation, decision=make_decision(alarm, strategy, operation=operation), **refusal)
+    text = page(browser_of("viewer"), LIST)
+    assert "0.01 @ 50000.1" in text
+    assert "The exchange refused it (101204): Not enough money." in text
 
 
 def test_an_alarm_without_an_answer_shows_its_own_sentence() -> None:
@@ -49,7 +79,17 @@ def test_the_page_shows_every_step_in_order() -> None:
         order.events.create(at=at + timedelta(milliseconds=milliseconds), status=status, source=source, detail="")
     make_fill(order, filled_at=at + timedelta(milliseconds=140))
     text = page(browser_of("viewer"), alarm_page(alarm))
-    steps = ["52.89.214.238", "Understood as: order open long", "every condition held", "+30 ms", "+60 ms", "Sent to the exchange", "+150 ms", "+140 ms", "Filled 0.01 at 50000.1"]
+    steps = [
+        "52.89.214.238",
+        "Understood as: order open long",
+        "every condition held",
+        "+30 ms",
+        "+60 ms",
+        "Sent to the exchange",
+        "+150 ms",
+        "+140 ms",
+        "Filled 0.01 at 50000.1",
+    ]
     places = [text.index(words) for words in steps]
     assert places == sorted(places)
     assert reverse("admin:operations_operation_change", args=[operation.pk]) in text
@@ -59,7 +99,11 @@ def test_the_page_shows_every_step_in_order() -> None:
 def test_what_an_alarm_says_is_shown_and_never_run() -> None:
     nasty = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     alarm = make_alarm(status="invalid", raw=nasty, strategy=nasty[:100], ticker="<b>BTC</b>", detail=nasty)
-    for text in (page(browser_of("viewer"), alarm_page(alarm)), page(browser_of("viewer"), LIST), page(browser_of("viewer"), reverse("admin:index"))):
+    for text in (
+        page(browser_of("viewer"), alarm_page(alarm)),
+        page(browser_of("viewer"), LIST),
+        page(browser_of("viewer"), reverse("admin:index")),
+    ):
         assert "<script>alert" not in text
         assert "<img src=x" not in text
         assert "<b>BTC" not in text

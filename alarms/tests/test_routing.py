@@ -86,6 +86,14 @@ def test_a_gate_alarm_from_the_future_does_not_hold_the_gate(strategy: Strategy)
     assert receive("order open long").reason == "gate_never_opened"
 
 
+def test_a_minute_is_not_a_month(account: Account) -> None:
+    make_strategy(account, leg={"entry_confirmation_interval": "1M"})
+    receive("indicator open long", interval="1")
+    assert receive("order open long").reason == "gate_never_opened"
+    receive("indicator open long", interval="M")
+    assert decision_on(receive("order open long")).outcome == "open"
+
+
 def test_another_strategys_gate_alarms_do_not_count(account: Account, strategy: Strategy) -> None:
     receive("indicator open long", interval="60", Strategy="stochastic_v1")
     receive("indicator open long", interval="60", Strategy="Stochastic_v2")

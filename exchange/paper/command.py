@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_network
 
 from exchange.paper.server import serve_until_signal
 from exchange.paper.venue import KeyTaken, Venue
@@ -28,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state", default=None, metavar="FILE", help="SQLite file that keeps the books (default: memory)"
     )
+    parser.add_argument(
+        "--control-from",
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="let these addresses use /paper/..., beside this machine",
+    )
     parser.add_argument("--latency-ms", type=int, default=0, help="milliseconds to wait before each answer")
 
 
@@ -39,6 +47,7 @@ def prepare(options: argparse.Namespace) -> Venue:
     if len(options.key) != len(options.secret):
         raise ValueError("as many --secret as --key, please")
     venue = Venue(options.seed, options.state)
+    venue.control_from += [ip_network(text) for text in options.control_from]
     for key, secret in zip(options.key, options.secret, strict=True):
         try:
             venue.register(key, secret)

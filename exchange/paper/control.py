@@ -1,4 +1,4 @@
-"""The control addresses `/paper/...`: ours alone, JSON, from this machine only."""
+"""The control addresses `/paper/...`: ours alone, JSON, from this machine and from whom `--control-from` names."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import fields
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
 
 from exchange.paper.books import Order, Record
 from exchange.paper.venue import KeyTaken, Venue
 from exchange.paper.wire import Json, Request, plain
 
-LOOPBACK = ("127.", "::1", "::ffff:127.")
 Reply = tuple[int, Json]
 
 
 def control(venue: Venue, request: Request) -> Reply:
     """Answer a control request with an HTTP status and a JSON value."""
-    if not request.peer.startswith(LOOPBACK):
-        return 403, {"error": "control addresses answer to this machine only"}
+    if not _is_trusted(venue, request.peer):
+        return 403, {"error": "control addresses answer to this machine only, and to whom --control-from names"}
     handler = CONTROLS.get((request.method, request.path.rstrip("/")))
     if handler is None:
         return 404, {"error": "no such control address"}
@@ -26,6 +26,15 @@ def control(venue: Venue, request: Request) -> Reply:
         return handler(venue, request)
     except (ValueError, KeyError, AttributeError, InvalidOperation) as error:
         return 400, {"error": f"{type(error).__name__}: {error}"}
+
+
+def _is_trusted(venue: Venue, peer: str) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in venue.control_from)
 
 
 def _members(request: Request) -> dict[str, Json]:

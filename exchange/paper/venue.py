@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from ipaddress import ip_network
 
 from exchange.paper.books import ZERO, Account, Order, Pin
 from exchange.paper.faults import Faults
@@ -43,6 +44,7 @@ class Venue:
     def __init__(self, seed: int = 1, state: str | None = None, clock_ms: Callable[[], int] = now_ms) -> None:
         self.clock_ms = clock_ms
         self.started_ms = clock_ms()
+        self.control_from = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
         self.faults = Faults()
         self.ledger = Ledger(state, clock_ms)
         self.quotes = Quotes(seed, clock_ms)

@@ -31,7 +31,14 @@ def change_page(account: Account) -> str:
 
 
 def filled_in(**columns: str) -> dict[str, str]:
-    form = {"name": "desk", "environment": "paper", "is_active": "on", "position_mode": "hedge", "new_api_key": "", "new_api_secret": ""}
+    form = {
+        "name": "desk",
+        "environment": "paper",
+        "is_active": "on",
+        "position_mode": "hedge",
+        "new_api_key": "",
+        "new_api_secret": "",
+    }
     return form | columns
 
 
@@ -43,7 +50,10 @@ def stored(account: Account) -> tuple[str, str]:
 def all_that_is_shown(browser: Client, account: Account) -> str:
     """Return every page on which the account occurs, and the audit log's rows."""
     urls = [LIST, change_page(account), reverse("admin:exchange_account_history", args=[account.pk])]
-    urls += [reverse(f"admin:{name}_changelist") for name in ("strategies_strategy", "operations_operation", "admin_logentry")]
+    urls += [
+        reverse(f"admin:{name}_changelist")
+        for name in ("strategies_strategy", "operations_operation", "admin_logentry")
+    ]
     return "".join(page(browser, url) for url in urls) + str(list(LogEntry.objects.values()))
 
 
@@ -118,7 +128,9 @@ def test_a_paper_account_without_a_key_is_opened_at_the_paper_exchange(paper: Pa
 
 
 @pytest.mark.django_db(databases=DATABASES, transaction=True)
-def test_a_paper_exchange_that_is_away_leaves_the_account_without_a_key_and_says_so(settings: Any, paper: PaperExchange) -> None:
+def test_a_paper_exchange_that_is_away_leaves_the_account_without_a_key_and_says_so(
+    settings: Any, paper: PaperExchange
+) -> None:
     browser = browser_of()
     settings.BINGX_PAPER_URL = f"http://127.0.0.1:{free_port()}"
     browser.post(ADD, filled_in())

@@ -13,15 +13,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import exchange
+from exchange.paper.control import control
 from exchange.paper.routes import ENDPOINTS
 from exchange.paper.testing import Caller, running
 from exchange.paper.venue import Venue
+from exchange.paper.wire import Request
 
 ROOT = Path(exchange.__file__).parent.parent
 
@@ -70,7 +73,9 @@ def test_prices_and_seed_come_from_the_command_line() -> None:
         assert Caller(port).public("/swap/v3/quote/klines", **asked)["data"] == ours["data"]
 
 
-@pytest.mark.parametrize("wrong", [["--price", "BTC-USDT"], ["--price", "NOPE=1"], ["--key", "alone"]])
+@pytest.mark.parametrize(
+    "wrong", [["--price", "BTC-USDT"], ["--price", "NOPE=1"], ["--key", "alone"], ["--control-from", "everybody"]]
+)
 def test_a_wrong_command_line_is_explained(wrong: list[str]) -> None:
     argv = [sys.executable, "-m", "exchange.paper", "--port", "0", *wrong]
     ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
@@ -164,6 +169,16 @@ def test_latency_is_added_to_each_answer() -> None:
         start = time.monotonic()
         caller.public("/swap/v2/server/time")
         assert time.monotonic() - start >= 0.15
+
+
+@pytest.mark.parametrize(
+    ("peer", "status"),
+    [("127.0.0.1", 200), ("::1", 200), ("::ffff:127.0.0.1", 200), ("10.0.0.7", 403), ("172.18.0.3", 200), ("", 403)],
+)
+def test_control_addresses_answer_this_machine_and_whom_it_trusts(peer: str, status: int) -> None:
+    venue = Venue()
+    venue.control_from.append(ip_network("172.18.0.0/16"))
+    assert control(venue, Request("GET", "/paper/health", "", {}, b"", peer))[0] == status
 
 
 NONSENSE = [

@@ -175,6 +175,6 @@ def test_every_filter_and_search_answers(model: type[Operation], query: dict[str
 
 def test_a_search_for_an_order_id_finds_its_operation() -> None:
     make_history(alarms=2)
-    order = Order.objects.first()
+    order = Order.objects.all()[0]
     text = page(browser_of("viewer"), LIST, q=order.client_order_id)
     assert text.count("BTC-USDT LONG") == 1

@@ -1,6 +1,7 @@
 """Every page of the back office: it opens with rows and without, for those who may, and asks nobody else's host."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -76,7 +77,7 @@ def test_every_form_for_a_new_row_opens() -> None:
         assert browser.get(url_of(model, "add")).status_code == (200 if may_add else 403), model
 
 
-def request_of(browser: Client) -> object:
+def request_of(browser: Client) -> Any:
     return browser.get(reverse("admin:index")).wsgi_request
 
 
@@ -139,7 +140,10 @@ def sql_of(browser: Client, url: str) -> list[str]:
     from django.db import connections
     from django.test.utils import CaptureQueriesContext
 
-    with CaptureQueriesContext(connections["default"]) as default, CaptureQueriesContext(connections["alarms"]) as alarms:
+    with (
+        CaptureQueriesContext(connections["default"]) as default,
+        CaptureQueriesContext(connections["alarms"]) as alarms,
+    ):
         browser.get(url)
     return [query["sql"] for query in (*default, *alarms)]
 
@@ -183,7 +187,11 @@ def test_a_token_is_shown_once_and_its_digest_never() -> None:
     text = shown.context["token"]
     assert text in shown.content.decode()
     assert AuthToken.objects.get().token_key == text[:15]
-    seen = [shown.content.decode(), page(browser, url_of(AuthToken)), page(browser, url_of(AuthToken, "delete", token.token_key))]
+    seen = [
+        shown.content.decode(),
+        page(browser, url_of(AuthToken)),
+        page(browser, url_of(AuthToken, "delete", token.token_key)),
+    ]
     seen += [page(browser, url_of(LogEntry)), str(list(LogEntry.objects.values()))]
     assert all(token.digest not in each for each in seen)
     assert all(text not in each for each in seen[1:])
@@ -211,11 +219,17 @@ def test_only_a_superuser_hands_out_roles() -> None:
     browser = Client()
     browser.force_login(clerk)
     operator = Group.objects.get(name="operator")
-    form = {"username": "clerk", "is_superuser": "on", "is_staff": "on", "is_active": "on", "groups": [operator.pk]}
-    browser.post(url_of(get_user_model(), "change", clerk.pk), form)
+    form = {
+        "username": "clerk",
+        "first_name": "Ana",
+        "is_active": "on",
+        "date_joined_0": "2026-01-01",
+        "date_joined_1": "00:00:00",
+    }
+    raised = {"is_superuser": "on", "is_staff": "on", "groups": [operator.pk]}
+    assert browser.post(url_of(get_user_model(), "change", clerk.pk), form | raised).status_code == 302
     clerk.refresh_from_db()
-    assert not clerk.is_superuser
-    assert not clerk.groups.exists()
+    assert (clerk.first_name, clerk.is_superuser, clerk.groups.count()) == ("Ana", False, 0)
     boss = get_user_model().objects.create_superuser("boss")
     assert browser.post(reverse("admin:auth_user_password_change", args=[boss.pk]), {}).status_code == 403
     assert browser.get(url_of(Group, "add")).status_code == 403
@@ -228,9 +242,19 @@ def test_nobody_is_deleted_so_that_the_audit_keeps_his_name() -> None:
 
 def test_a_schedule_is_saved_from_its_page(rows: None) -> None:
     task = PeriodicTask.objects.get()
-    form = {"name": "sweep", "regtask": "", "task": task.task, "enabled": "", "interval": task.interval_id, "args": "[]", "kwargs": "{}"}
+    form = {
+        "name": "sweep",
+        "regtask": "",
+        "task": task.task,
+        "enabled": "",
+        "interval": task.interval_id,
+        "args": "[]",
+        "kwargs": "{}",
+    }
     dates = {f"{name}_{part}": "" for name in ("start_time", "expires") for part in (0, 1)}
-    answer = browser_of().post(url_of(PeriodicTask, "change", task.pk), form | dates | {"headers": "{}", "priority": "", "expire_seconds": ""})
+    answer = browser_of().post(
+        url_of(PeriodicTask, "change", task.pk), form | dates | {"headers": "{}", "priority": "", "expire_seconds": ""}
+    )
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     task.refresh_from_db()
     assert not task.enabled

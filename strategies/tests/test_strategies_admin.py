@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.http import HttpResponse
 from django.urls import reverse
 
 from operations.models import Operation
@@ -31,13 +30,25 @@ def change_page(strategy: Strategy) -> str:
     return reverse("admin:strategies_strategy_change", args=[strategy.pk])
 
 
-def filled_in(*, long: dict[str, str] | None = None, short: dict[str, str] | None = None, **columns: Any) -> dict[str, Any]:
+def filled_in(
+    *, long: dict[str, str] | None = None, short: dict[str, str] | None = None, **columns: Any
+) -> dict[str, Any]:
     """Return what a browser posts for a new strategy: two leg forms, untouched where none is given."""
-    form = {"name": "Mine", "alarm_name": "Stochastic_v1", "ticker": "BTCUSDT.P", "market": "usdtm", "is_active": "on", "max_alarm_age": "60", "when_unprotected": "close"}
+    form = {
+        "name": "Mine",
+        "alarm_name": "Stochastic_v1",
+        "ticker": "BTCUSDT.P",
+        "market": "usdtm",
+        "is_active": "on",
+        "max_alarm_age": "60",
+        "when_unprotected": "close",
+    }
     form |= {f"{name}_{part}": "" for name in ("active_from", "active_until") for part in (0, 1)}
     form |= {"legs-TOTAL_FORMS": "2", "legs-INITIAL_FORMS": "0"}
     for number, (name, leg) in enumerate((("long", long), ("short", short))):
-        form |= {f"legs-{number}-{column}": value for column, value in {"name": name, **UNTOUCHED, **(leg or {})}.items()}
+        form |= {
+            f"legs-{number}-{column}": value for column, value in {"name": name, **UNTOUCHED, **(leg or {})}.items()
+        }
     return form | columns
 
 
@@ -54,7 +65,7 @@ def edited(strategy: Strategy, **columns: Any) -> dict[str, Any]:
     return form | columns
 
 
-def complaints(answer: HttpResponse) -> dict[str, Any]:
+def complaints(answer: Any) -> dict[str, Any]:
     """Return the errors of the page, the legs' with their name before a dot."""
     assert answer.status_code == 200, "it was saved"
     found = dict(answer.context["adminform"].form.errors)
@@ -64,7 +75,9 @@ def complaints(answer: HttpResponse) -> dict[str, Any]:
 
 
 def test_both_legs_are_saved_from_one_page() -> None:
-    answer = browser_of("trader").post(ADD, filled_in(account=make_account().pk, long=USUAL, short=USUAL | {"leverage": "3"}))
+    answer = browser_of("trader").post(
+        ADD, filled_in(account=make_account().pk, long=USUAL, short=USUAL | {"leverage": "3"})
+    )
     assert answer.status_code == 302, complaints(answer)
     strategy = Strategy.objects.get()
     assert (strategy.symbol, strategy.pair) == ("BTC-USDT", "BTCUSDT")
@@ -97,7 +110,9 @@ def test_an_unknown_ticker_is_named_at_the_ticker() -> None:
 
 
 def test_a_size_below_the_exchanges_least_is_named_at_its_own_leg() -> None:
-    answer = browser_of("trader").post(ADD, filled_in(account=make_account().pk, long=USUAL, short=USUAL | {"size": "0.00001"}))
+    answer = browser_of("trader").post(
+        ADD, filled_in(account=make_account().pk, long=USUAL, short=USUAL | {"size": "0.00001"})
+    )
     found = complaints(answer)
     assert set(found) == {"short.size"}
     assert "0.0001" in str(found["short.size"])
@@ -111,7 +126,9 @@ def test_an_impossible_interval_is_named_at_its_field() -> None:
 
 def test_a_short_leg_on_spot_is_named_at_the_short_leg() -> None:
     make_instrument(market="spot")
-    answer = browser_of("trader").post(ADD, filled_in(account=make_account().pk, ticker="BTCUSDT", market="spot", long=USUAL, short=USUAL))
+    answer = browser_of("trader").post(
+        ADD, filled_in(account=make_account().pk, ticker="BTCUSDT", market="spot", long=USUAL, short=USUAL)
+    )
     assert "Spot has no short leg" in str(complaints(answer)["short.__all__"])
 
 
@@ -159,9 +176,9 @@ def test_switching_strategies_off_and_on_is_audited() -> None:
     assert not Strategy.objects.filter(is_active=True).exists()
     browser.post(LIST, both | {"action": "activate"})
     assert not Strategy.objects.filter(is_active=False).exists()
-    said = LogEntry.objects.order_by("id").values_list("object_id", "change_message")
-    assert list(said)[0] == (str(first.pk), "Deactivated.")
-    assert {words for _, words in list(said)[1:]} == {"Activated."}
+    said = list(LogEntry.objects.order_by("id").values_list("object_id", "change_message"))
+    assert said[0] == (str(first.pk), "Deactivated.")
+    assert {words for _, words in said[1:]} == {"Activated."}
 
 
 def test_a_viewer_switches_and_changes_nothing() -> None:

@@ -1,0 +1,402 @@
+"""R37: chance drives the engine against the exchange's faults, deaths, sleeps and late requests; the laws hold.
+
+`PELUSA_MACHINE_EXAMPLES=1000` runs as many examples with chances of their own; `PELUSA_MACHINE_SEED` repeats a run.
+"""
+
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from alarms import tasks as alarm_tasks
+from alarms.intake import record_alarm
+from alarms.models import Alarm
+from exchange.connection import connect
+from exchange.models import Account
+from exchange.types import Market, PositionMode
+from market.instruments import refresh
+from operations import killswitch
+from operations import tasks as operation_tasks
+from operations.lifecycle import NothingToClose, close_by_hand
+from operations.models import (
+    Decision,
+    Fill,
+    KillSwitch,
+    Lane,
+    Notice,
+    Operation,
+    Order,
+    OrderEvent,
+)
+from operations.tests.oracle import IN_TURN, OPEN_THERE, Books, check_always, check_at_rest, unrest
+from operations.tests.perils import Perils
+from pelusa.celery import app
+from pelusa.testing import DATABASES, PaperExchange, alarm_body, make_account, make_strategy, wait_until
+from strategies.models import Leg, Strategy
+
+EXAMPLES = int(os.environ.get("PELUSA_MACHINE_EXAMPLES", "0"))
+SEED = int(os.environ.get("PELUSA_MACHINE_SEED", "0")) or secrets.randbits(32)
+FEW_EXAMPLES = 15
+STEPS = 30
+
+ALARMS = st.sampled_from(
+    [
+        ("one", "BTCUSDT.P", "long"),
+        ("one", "BTCUSDT.P", "short"),
+        ("two", "ETHUSDT.P", "long"),
+        ("coins", "BTCUSD.P", "long"),
+        ("spot", "BTCUSDT", "long"),
+    ]
+)
+PRICES = {"BTC-USDT": 50000, "ETH-USDT": 3000, "BTC-USD": 50000}
+AFTER = ["timeout_after", "reset_after", "gateway_after", "garbage_after", "codeless_after", "busy_after"]
+BEFORE = ["lost_before", "reset_before", "busy_before", "rate_limit"]
+SUSPENDED = {"code": 101415, "msg": "suspended"}
+SWEEPS = [
+    entry["task"] for entry in app.conf.beat_schedule.values() if entry["task"].startswith(("alarms.", "operations."))
+]
+# In the order of what points at what
+TABLES = [OrderEvent, Fill, Order, Notice, Decision, Operation, Lane, KillSwitch]
+Task = Callable[..., Any]
+
+
+def task_of(name: str) -> Task:
+    module = alarm_tasks if name.startswith("alarms.") else operation_tasks
+    return getattr(module, name.rpartition(".")[2], lambda *ids: None)
+
+
+class Machine(RuleBasedStateMachine):
+    """One trader with two accounts, six strategies on seven lanes, and everything that can go wrong."""
+
+    bodies = Bundle("bodies")
+
+    def __init__(self, paper: PaperExchange, perils: Perils) -> None:
+        super().__init__()
+        self.paper, self.perils = paper, perils
+        self.faults: dict[str, Any] = {}
+        self.distinct: set[bytes] = set()
+        self.numbers = count()
+        forget_everything(paper, perils)
+
+    # What the world does
+
+    @rule(target=bodies, alarm=ALARMS, deed=st.sampled_from(["open", "open", "close"]), bells=st.integers(0, 8))
+    def alarm(self, alarm: tuple[str, str, str], deed: str, bells: int) -> bytes:
+        body = self._alarm(alarm, deed)
+        self.work(bells)
+        return body
+
+    @initialize(target=bodies, alarm=ALARMS)
+    def first_alarm(self, alarm: tuple[str, str, str]) -> bytes:
+        return self.alarm(alarm, "open", 5)
+
+    @rule(alarm=ALARMS)
+    def flip(self, alarm: tuple[str, str, str]) -> None:
+        for deed in ("close", "open"):
+            self._alarm(alarm, deed)
+        self.work(8)
+
+    def _alarm(self, alarm: tuple[str, str, str], deed: str) -> bytes:
+        name, ticker, leg = alarm
+        moment = timezone.now() - timedelta(seconds=5) + timedelta(milliseconds=next(self.numbers))
+        body = alarm_body(f"order {deed} {leg}", at=moment, ticker=ticker, Strategy=name)
+        self._deliver(body)
+        return body
+
+    @rule(body=bodies)
+    def resend(self, body: bytes) -> None:
+        self._deliver(body)
+
+    def _deliver(self, body: bytes) -> None:
+        """Deliver as TradingView does: again, when no answer came."""
+        self.distinct.add(body)
+        while not self.perils.run(lambda: record_alarm(body, "127.0.0.1")):
+            pass
+
+    @rule(seconds=st.sampled_from([1, 2, 4, 8, 12, 61, 400]))
+    def time_passes(self, seconds: int) -> None:
+        self.perils.offset += timedelta(seconds=seconds)
+        # The look-up may lag, but not longer than the fence waits
+        self.faults.pop("lag_everywhere", None)
+        self._apply_faults()
+
+    @rule(symbol=st.sampled_from(list(PRICES)), permille=st.sampled_from([-30, -12, -5, 0, 5, 12, 30]))
+    def price_moves(self, symbol: str, permille: int) -> None:
+        self._pin(symbol, permille)
+
+    def _pin(self, symbol: str, permille: int) -> None:
+        self.paper.control("prices", **{symbol: str(PRICES[symbol] * (1000 + permille) // 1000)})
+
+    # What fails
+
+    @rule(
+        group=st.sampled_from(["orders", "orders", "cancels", "lookups", "account", "all"]),
+        kind=st.sampled_from(AFTER + BEFORE),
+        odds=st.sampled_from([0.4, 1.0]),
+    )
+    def fault(self, group: str, kind: str, odds: float) -> None:
+        self.faults[group] = {**self.faults.get(group, {}), kind: odds}
+        self._apply_faults()
+
+    @rule(
+        switch=st.sampled_from(
+            [
+                {"dedupe": "none"},
+                {"dedupe": "one-second"},
+                {"lookup_lag_ms": 600_000},
+                {"lookup_lag_ms": 600_000, "lag_everywhere": True},
+                {"stale_cancel": 1.0},
+                {"bare_order": 1.0},
+                {"partial_fills": {"slices": 3, "every_ms": 0}},
+                {"partial_fills": {"slices": 3, "every_ms": 30}},
+                {"reject_entries": {"code": 101204, "msg": "Insufficient margin"}},
+                {"reject_exits": SUSPENDED},
+                {"reject_stops": SUSPENDED},
+            ]
+        )
+    )
+    def quirk(self, switch: dict[str, Any]) -> None:
+        self.faults |= switch
+        self._apply_faults()
+
+    @rule()
+    def faults_end(self) -> None:
+        self.faults = {}
+        self._apply_faults()
+
+    def _apply_faults(self) -> None:
+        # Clears the endpoints that a rate limit has shut, too
+        self.paper._session.delete(f"{self.paper.url}/paper/faults", timeout=10)
+        if self.faults:
+            self.paper.control("faults", seed=next(self.numbers), hold_ms=20, rate_limit_ms=30_000, **self.faults)
+
+    @rule(steps=st.integers(1, 120))
+    def next_process_dies(self, steps: int) -> None:
+        self.perils.steps_to_death = steps
+
+    @rule(steps=st.integers(1, 20))
+    def next_process_falls_asleep(self, steps: int) -> None:
+        if len(self.perils.sleepers) < 3:
+            self.perils.steps_to_sleep = steps
+
+    @precondition(lambda self: self.perils.sleepers)
+    @rule()
+    def wake(self) -> None:
+        if self.perils.sleepers:
+            self.perils.sleepers.pop(0).wake()
+
+    @rule()
+    def next_order_is_late(self) -> None:
+        self.perils.is_next_order_late = True
+
+    @precondition(lambda self: self.perils.late)
+    @rule()
+    def late_orders_arrive(self) -> None:
+        self.perils.deliver_late()
+
+    @precondition(lambda self: self.perils.bells)
+    @rule()
+    def bells_are_lost(self) -> None:
+        self.perils.bells.clear()
+
+    # What the trader does
+
+    @rule(is_all=st.booleans(), wakes=st.booleans())
+    def the_kill_switch_is_on_for_a_while(self, is_all: bool, wakes: bool) -> None:
+        account = None if is_all else Account.objects.get(name="hedging")
+        killswitch.pull(account, "trader", "to see what happens")
+        pulled_at = timezone.now()
+        self._sweep_and_work()
+        if wakes:
+            self.wake()
+        submitted = OrderEvent.objects.filter(source="us", status="submitted", order__role=Order.Role.ENTRY)
+        if account:
+            submitted = submitted.filter(order__lane__account=account)
+        late = list(submitted.filter(at__gt=pulled_at).select_related("order"))
+        assert not late, f"sent after the kill switch was pulled: {[each.order for each in late]}"
+        killswitch.release(account, "trader", "seen enough")
+
+    @rule(number=st.integers(0, 5))
+    def close_by_hand(self, number: int) -> None:
+        live = list(Operation.objects.filter(status__in=Operation.STACKABLE).order_by("id")[:6])
+        if live:
+            self.perils.run(lambda: _close_by_hand(live[number % len(live)]))
+
+    # What our processes do
+
+    @rule(most=st.integers(1, 10))
+    def work(self, most: int) -> None:
+        """Answer bells, oldest first; one that dies on the way takes its bell with it."""
+        for _ in range(most):
+            if self.perils.bells:
+                name, row_id = self.perils.bells.popleft()
+                self.perils.run(lambda name=name, row_id=row_id: task_of(name)(row_id))
+
+    @rule(name=st.sampled_from(SWEEPS))
+    def sweep(self, name: str) -> None:
+        self.perils.run(task_of(name))
+
+    @rule(rounds=st.integers(1, 2))
+    def sweep_everything(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self._sweep_and_work()
+
+    def _sweep_and_work(self) -> None:
+        for name in SWEEPS:
+            self.sweep(name)
+            self.work(200)
+
+    # What must hold
+
+    @invariant()
+    def the_laws_hold(self) -> None:
+        check_always(Books(self.paper))
+        self._check_alarms()
+
+    def _check_alarms(self) -> None:
+        stored = Alarm.objects.exclude(status=Alarm.Status.DUPLICATE).count()
+        assert stored == len(self.distinct), f"{len(self.distinct)} alarms were sent, {stored} stored"
+
+    @rule()
+    def all_heals(self) -> None:
+        """The faults end and everything comes to rest, whatever happened; then life goes on."""
+        self.perils.calm()
+        self.faults_end()
+        self.perils.deliver_late()
+        self.perils.wake_all()
+        for _ in range(60):
+            wait_until(self._no_order_trickles, what="for partial fills")
+            self._sweep_and_work()
+            if not unrest():
+                break
+            self.perils.offset += timedelta(seconds=12)
+        self.the_laws_hold()
+        assert not unrest(), f"no rest: {unrest()}"
+        check_at_rest(Books(self.paper), self.paper)
+
+    def _no_order_trickles(self) -> bool:
+        return not any(row["type"] == "MARKET" and row["status"] in OPEN_THERE for row in self.paper.ledger())
+
+    def teardown(self) -> None:
+        self.all_heals()
+        self._count()
+
+    def _count(self) -> None:
+        self.perils.tally += Counter(
+            {
+                "examples": 1,
+                "alarms": len(self.distinct),
+                "redeliveries": Alarm.objects.filter(status=Alarm.Status.DUPLICATE).count(),
+                "orders": Order.objects.count(),
+                "orders at the exchange": len(self.paper.ledger()),
+                "sent again": OrderEvent.objects.filter(detail__startswith="sent again").count(),
+                "never arrived": Order.objects.filter(reason="never_arrived").count(),
+                "unknown outcomes": OrderEvent.objects.filter(detail__startswith="outcome unknown").count(),
+                "operations": Operation.objects.count(),
+                "stops fired": Order.objects.exclude(role__in=IN_TURN).filter(filled_quantity__gt=0).count(),
+            }
+        )
+
+
+def _close_by_hand(operation: Operation) -> None:
+    try:
+        close_by_hand(operation, "trader")
+    except NothingToClose:
+        pass
+
+
+def forget_everything(paper: PaperExchange, perils: Perils) -> None:
+    """Return to where an example begins: accounts, strategies and instruments, and nothing that ever happened."""
+    perils.wake_all()
+    perils.forget()
+    for table in TABLES:
+        if table is Order:
+            Order.objects.exclude(entry=None)._raw_delete("default")
+        table.objects.all()._raw_delete("default")
+    Alarm.objects.exclude(original=None)._raw_delete("alarms")
+    Alarm.objects.all()._raw_delete("alarms")
+    Strategy.objects.update(is_active=True)
+    Account.objects.update(position_mode_read_at=None)
+    paper.start_over()
+    paper.control("prices", **{symbol: str(price) for symbol, price in PRICES.items()})
+    for account in Account.objects.filter(name="netting"):
+        connect(account).set_position_mode(PositionMode.ONE_WAY)
+
+
+def make_world() -> None:
+    """Two accounts, one of them one-way; strategies that share lanes, alarms and legs, with and without stops."""
+    for market in Market:
+        refresh(market)
+    hedging, netting = make_account("hedging"), make_account("netting", position_mode=Account.Mode.ONE_WAY)
+    each = {"stop_loss_per_order": Decimal(1), "take_profit_per_order": Decimal(2)}
+    general = {"stop_loss_general": Decimal(1), "take_profit_general": Decimal(2)}
+    one = {"alarm_name": "one", "max_alarm_age": 3600}
+    first = make_strategy(hedging, name="first", leg={"pyramiding": 3, **each}, **one)
+    Leg.objects.create(strategy=first, name="short", entry_interval="5m", close_interval="5m", size="0.01", **each)
+    make_strategy(hedging, name="second", leg={"size": Decimal("0.02"), "pyramiding": 2, **general}, **one)
+    third = make_strategy(netting, name="third", leg=each, **one | {"max_alarm_age": 60})
+    Leg.objects.create(strategy=third, name="short", entry_interval="5m", close_interval="5m", size="0.02", **general)
+    two = {"alarm_name": "two", "ticker": "ETHUSDT.P", "symbol": "ETH-USDT", "pair": "ETHUSDT"}
+    for account in (hedging, netting):
+        make_strategy(account, name=f"bare {account.name}", leg={"size": Decimal("0.5"), "pyramiding": 2}, **two)
+    coins = {"alarm_name": "coins", "ticker": "BTCUSD.P", "market": "coinm", "symbol": "BTC-USD", "pair": "BTCUSD"}
+    make_strategy(hedging, name="coins", leg={"size": Decimal(5), **each}, **coins)
+    spot = {"alarm_name": "spot", "ticker": "BTCUSDT", "market": "spot"}
+    make_strategy(hedging, name="spot", leg={"stop_loss_per_order": Decimal(1)}, **spot)
+
+
+@pytest.fixture
+def perils(monkeypatch: pytest.MonkeyPatch) -> Iterator[Perils]:
+    perils = Perils()
+    with perils.installed(monkeypatch):
+        yield perils
+        perils.wake_all()
+
+
+def how_long() -> settings:
+    """A few examples that are the same every time; or as many as the environment asks for, with other chances."""
+    return settings(
+        max_examples=EXAMPLES or FEW_EXAMPLES,
+        stateful_step_count=STEPS,
+        derandomize=not EXAMPLES,
+        database=None,
+        deadline=None,
+        print_blob=True,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+
+
+@pytest.mark.timeout(600 + 30 * EXAMPLES)
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_books_equal_the_exchange_whatever_fails(paper: PaperExchange, perils: Perils) -> None:
+    make_world()
+
+    def machine() -> Machine:
+        return Machine(paper, perils)
+
+    if EXAMPLES:
+        print(f"PELUSA_MACHINE_EXAMPLES={EXAMPLES} PELUSA_MACHINE_SEED={SEED}")  # noqa: T201
+        machine = seed(SEED)(machine)
+    run_state_machine_as_test(machine, settings=how_long())
+    if EXAMPLES:
+        print(dict(perils.tally))  # noqa: T201

@@ -1,0 +1,147 @@
+"""A process with the settings of a rig: it makes the books before an experiment and judges them after it.
+
+Each line on standard input is `[deed, {arguments}]` in JSON; the answer is a line with `{"answer": …}` or `{"error": …}`.
+Run by `rig.Witness` with `python -m`.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urlsplit
+
+import django
+
+PAIRS = ("BTC", "ETH", "SOL", "LTC", "ADA", "XRP", "BNB", "LINK")
+SIZES = {"BTC": "0.001", "ETH": "0.01", "ADA": "10", "XRP": "10"}
+A_DAY = 86_400
+
+
+def start_over(lanes: int, legs: list[str], strategies: int = 1) -> list[list[str]]:
+    """Forget everything and make `lanes` lanes with `strategies` each; return each lane's alarm name and ticker.
+
+    The strategies of a lane share its alarm name.
+    """
+    from pelusa.testing import list_instruments, make_account
+
+    _empty()
+    _paper().start_over()
+    list_instruments()
+    accounts = [make_account(f"desk {number}") for number in range(-(-lanes // len(PAIRS)))]
+    made = []
+    for number in range(lanes):
+        account, pair = accounts[number // len(PAIRS)], PAIRS[number % len(PAIRS)]
+        for each in range(strategies):
+            _make_strategy(account, pair, legs, f"Lane_{number}", each)
+        made.append([f"Lane_{number}", f"{pair}USDT.P"])
+    return made
+
+
+def _make_strategy(account: Any, pair: str, legs: list[str], alarm_name: str, number: int) -> None:
+    from pelusa.testing import make_strategy
+    from strategies.models import Leg
+
+    leg = {"size": SIZES.get(pair, "1"), "entry_interval": "5m", "close_interval": "5m"}
+    first, *others = legs
+    strategy = make_strategy(
+        account,
+        name=f"{alarm_name} of {account.name}, {number}",
+        alarm_name=alarm_name,
+        ticker=f"{pair}USDT.P",
+        symbol=f"{pair}-USDT",
+        pair=f"{pair}USDT",
+        max_alarm_age=A_DAY,
+        leg=leg | {"name": first},
+    )
+    for name in others:
+        Leg.objects.create(strategy=strategy, **leg | {"name": name})
+
+
+def _empty() -> None:
+    """Delete every row of ours, whatever refers to it."""
+    from django.apps import apps
+    from django.db import connections
+
+    for app in ("alarms", "operations", "strategies", "exchange"):
+        alias = "alarms" if app == "alarms" else "default"
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SET foreign_key_checks = 0")
+            for model in apps.get_app_config(app).get_models():
+                cursor.execute(f"TRUNCATE TABLE `{model._meta.db_table}`")
+            cursor.execute("SET foreign_key_checks = 1")
+
+
+def is_settled() -> bool:
+    """Tell whether nothing waits, nothing is in flight and every fill is booked."""
+    from bench.chaos import is_settled as ask
+
+    return ask()
+
+
+def audit(acknowledged: dict[str, int]) -> dict[str, Any]:
+    """Return what the oracle of the crash runs finds."""
+    from bench.audit import audit as judge
+
+    found = judge({body.encode(): alarm_id for body, alarm_id in acknowledged.items()}, _paper())
+    return asdict(found) | {"is_clean": found.is_clean}
+
+
+def alarms() -> list[dict[str, Any]]:
+    """Return every alarm, oldest first."""
+    from alarms.models import Alarm
+
+    names = ("id", "status", "reason", "raw", "pair", "attempts")
+    return list(Alarm.objects.order_by("id").values(*names))
+
+
+def decisions() -> list[dict[str, Any]]:
+    """Return every decision, oldest first."""
+    from operations.models import Decision
+
+    return list(Decision.objects.order_by("id").values("alarm_id", "strategy_id", "outcome", "reason"))
+
+
+def orders() -> list[dict[str, Any]]:
+    """Return every order, oldest first."""
+    from operations.models import Order
+
+    names = ("id", "client_order_id", "role", "status", "reason", "lane_id", "decision_id")
+    return list(Order.objects.order_by("id").values(*names))
+
+
+def lanes() -> list[dict[str, Any]]:
+    """Return what holds each lane back."""
+    from operations.models import Lane
+
+    return list(Lane.objects.order_by("id").values("id", "symbol", "frozen_reason", "frozen_facts"))
+
+
+def _paper() -> Any:
+    from pelusa.livesystem import PaperExchange
+
+    return PaperExchange(urlsplit(os.environ["BINGX_PAPER_URL"]).port or 80)
+
+
+DEEDS: dict[str, Callable[..., Any]] = {
+    deed.__name__: deed for deed in (start_over, is_settled, audit, alarms, decisions, orders, lanes)
+}
+
+
+def main() -> None:
+    django.setup()
+    from django.db import DatabaseError, connections
+
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        try:
+            said: dict[str, Any] = {"answer": DEEDS[name](**arguments)}
+        except DatabaseError as error:
+            connections.close_all()
+            said = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(said, default=str), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Settings from the environment: a bad value stops the start with its name, and with no secret in the message."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pelusa.livesystem import ROOT
+
+BAD = {
+    "DATABASE_URL": "postgres://pelusa:hunter2@db/x",
+    "ALARMS_DATABASE_URL": "mysql://pelusa:hunter2@db:port/x",
+    "MARKET_DATABASE_URL": "mysql://pelusa:hunter2@db",
+    "DEBUG": "maybe",
+    "PORT": "70000",
+    "PELUSA_TRADING": "real",
+    "BINGX_URL": "open-api.bingx.com",
+    "BINGX_PAPER_URL": "ftp://127.0.0.1",
+    "TRUSTED_PROXIES": "10.0.0.1/8",
+    "IP_ALLOW": "/webhook=nonsense",
+    "LOG_LEVEL": "loud",
+    "LOG_JSON": "perhaps",
+}
+
+
+def start(var_dir: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Start a command with nothing but these settings."""
+    clean = {"PATH": os.environ["PATH"], "VAR_DIR": str(var_dir), "ENV_FILE": os.devnull}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=clean | env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_value_stops_the_start_with_its_name(tmp_path: Path, name: str) -> None:
+    ended = start(tmp_path, **{name: BAD[name]})
+    assert ended.returncode != 0
+    assert name in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
+def test_nothing_configured_starts_and_makes_its_secrets_once(tmp_path: Path) -> None:
+    assert start(tmp_path).returncode == 0
+    made = {path.name: path.read_text() for path in tmp_path.glob("*") if path.is_file()}
+    assert {"secret_key", "webhook_secret", "field_encryption_key"} <= set(made)
+    assert all((tmp_path / name).stat().st_mode & 0o077 == 0 for name in made if not name.endswith(".sqlite3"))
+    start(tmp_path)
+    assert made["webhook_secret"] == (tmp_path / "webhook_secret").read_text()
+
+
+def test_an_empty_value_counts_as_not_there(tmp_path: Path) -> None:
+    assert start(tmp_path, **dict.fromkeys(BAD, "")).returncode == 0
