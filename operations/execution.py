@@ -105,7 +105,9 @@ def submit_protection(order: Order) -> None:
     client = connect(order.lane.account)
     with transaction.atomic():
         Lane.objects.select_for_update().get(pk=order.lane_id)
-        is_ours = _to_submitted(order, order.quantity)
+        # An update of an order that its sender is moving would wait for it, and it for the lane: on MySQL a deadlock
+        waits = Order.objects.filter(pk=order.pk, status=OrderStatus.CREATED)
+        is_ours = waits.exists() and _to_submitted(order, order.quantity)
     if is_ours:
         _send(order, client)
 

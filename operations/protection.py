@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from loguru import logger
@@ -90,7 +90,15 @@ def look_after(account: Account) -> None:
         uncertain = _verify_or_doubt(account, Market(market))
         for operation in operations:
             if operation.market == market:
-                protect(operation, is_certain=uncertain is not None and operation.pk not in uncertain)
+                _protect_apart(operation, is_certain=uncertain is not None and operation.pk not in uncertain)
+
+
+def _protect_apart(operation: Operation, *, is_certain: bool) -> None:
+    """Protect one of many: a deadlock that it loses costs it this round and the others nothing."""
+    try:
+        protect(operation, is_certain=is_certain)
+    except OperationalError as error:
+        logger.warning("operation {}: protection waits for the next sweep: {}", operation.pk, error)
 
 
 def protect(operation: Operation, *, is_certain: bool = True) -> None:
@@ -180,6 +188,8 @@ def _arrange(operation: Operation, tried: set[tuple[int, Role]]) -> tuple[list[O
     if not _differs(operation):
         return [], []
     with transaction.atomic():
+        # As a move of an entry does: the entry's row before its lane's, or the two would wait for each other
+        list(operation.orders.select_for_update().filter(role=Order.Role.ENTRY, filled_quantity__gt=0).order_by("id"))
         lane = lock_lane(operation.account, operation.market, operation.symbol)
         current = Operation.objects.select_related("strategy").get(pk=operation.pk)
         wanted = wanted_covers(current)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from django.templatetags.static import static
 from environ import Env
 
 from pelusa import embedded
@@ -194,7 +195,10 @@ UNFOLD = {
     "SITE_SYMBOL": "candlestick_chart",
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": True,
-    "STYLES": [],
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("pelusa/favicon.svg")}],
+    "STYLES": [lambda request: static("pelusa/admin.css")],
+    "DASHBOARD_CALLBACK": "pelusa.dashboard.first_page",
     "SIDEBAR": {"show_search": True, "navigation": "pelusa.navigation.sidebar"},
     "ENVIRONMENT": "pelusa.navigation.environment_badge",
 }

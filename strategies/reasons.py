@@ -115,7 +115,8 @@ def explain(reason: str, facts: Mapping[str, object]) -> str:
 
 
 class _Shown(dict[str, object]):
-    """Facts that a sentence asks for and that were not recorded are shown as a dash."""
+    """Facts that a sentence asks for and that were not recorded, or are nothing, are shown as a dash."""
 
-    def __missing__(self, key: str) -> str:
-        return "–"
+    def __getitem__(self, key: str) -> object:
+        value = self.get(key)
+        return "–" if value is None else value

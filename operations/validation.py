@@ -1,0 +1,59 @@
+"""What is wrong with a row of limits before it is saved, per field, in sentences. The API and the admin ask the same."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from exchange.rounding import plain
+from operations import schedules
+from operations.killswitch import scope_of
+from operations.models import Limits
+
+Problem = tuple[str, str]
+
+POSITIVE = (
+    "max_order_notional",
+    "max_open_notional",
+    "max_open_operations",
+    "max_orders_per_day",
+    "max_daily_loss",
+    "cool_down_after_loss",
+    "max_price_deviation",
+)
+OF_WHOM = ("account", "strategy")
+
+
+def problems(limits: Limits) -> dict[str, list[str]]:
+    """Return every complaint by field, none when the limits may be saved; fill in their scope on the way."""
+    limits.scope = scope_of(limits.account_id, limits.strategy_id)
+    found: dict[str, list[str]] = {}
+    for name, sentence in _complaints(limits):
+        found.setdefault(name, []).append(sentence)
+    return found
+
+
+def _complaints(limits: Limits) -> Iterator[Problem]:
+    yield from _of_scope(limits)
+    for name in POSITIVE:
+        value = getattr(limits, name)
+        if value is not None and value <= 0:
+            yield name, f"Must be above zero, or empty for no limit; was {plain(Decimal(value))}."
+    if limits.schedule.strip():
+        try:
+            schedules.parse(limits.schedule)
+        except ValueError as error:
+            yield "schedule", str(error)
+
+
+def _of_scope(limits: Limits) -> Iterator[Problem]:
+    if limits.account_id is not None and limits.strategy_id is not None:
+        yield "strategy", "Choose an account or a strategy, not both."
+        return
+    stored = Limits.objects.filter(pk=limits.pk).values(*(f"{name}_id" for name in OF_WHOM)).first()
+    for name in OF_WHOM:
+        if stored and stored[f"{name}_id"] != getattr(limits, f"{name}_id"):
+            yield name, "Cannot be changed: make other limits for it."
+            return
+    if Limits.objects.filter(scope=limits.scope).exclude(pk=limits.pk).exists():
+        name = next((name for name in OF_WHOM if getattr(limits, f"{name}_id") is not None), "account")
+        of_whom = "everything" if limits.scope == "all" else f"this {name}"
+        yield name, f"There are limits for {of_whom} already: change those."
