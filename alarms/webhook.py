@@ -6,7 +6,7 @@ it does.
 """
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 from django.http import HttpRequest, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
@@ -34,7 +34,7 @@ def receive(request: HttpRequest, secret: str = "") -> JsonResponse:
         return error_answer(request, 401, "wrong_secret", "The webhook's secret is missing or wrong.")
     try:
         return _answer(request, body, size)
-    except DatabaseError as error:
+    except Error as error:
         logger.error("alarm not stored: {}", type(error).__name__)
         return error_answer(request, 503, "not_stored", "The alarm could not be stored; send it again.")
 

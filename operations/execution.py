@@ -270,6 +270,19 @@ def _send(order: Order, client: BingX) -> None:
         _reject(order, "refused", error.code, error.message)
     else:
         apply_report(order, report, source="answer")
+        _ask_at_once(order, client)
+
+
+def _ask_at_once(order: Order, client: BingX) -> None:
+    """Ask for a market order that was only accepted: COIN-M's answer does not tell whether it was filled."""
+    if order.order_type != "MARKET" or order.status in CLOSED:
+        return
+    try:
+        report = client.order(Market(order.lane.market), order.lane.symbol, client_order_id=order.client_order_id)
+    except ExchangeError as error:
+        note(order, f"not known yet: {error}")
+    else:
+        apply_report(order, report, source="query")
 
 
 def request_of(order: Order) -> OrderRequest:

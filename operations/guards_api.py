@@ -3,6 +3,7 @@
 Pulling the switch needs less right than releasing it: who sees that something is wrong must be able to stop it.
 """
 
+from copy import copy
 from typing import Any
 
 from django.db.models import QuerySet
@@ -124,9 +125,8 @@ class LimitsSerializer(KnownKeysOnly):
         )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Ask the same as the admin; what is wrong with the row as it would be."""
-        stored = {field.attname: getattr(self.instance, field.attname) for field in Limits._meta.concrete_fields}
-        limits = Limits(**stored if self.instance else {})
+        """Ask what is wrong with the row as it would be."""
+        limits = copy(self.instance) if self.instance else Limits()
         for name, value in attrs.items():
             setattr(limits, name, value)
         found = problems(limits)

@@ -188,8 +188,7 @@ def _arrange(operation: Operation, tried: set[tuple[int, Role]]) -> tuple[list[O
     if not _differs(operation):
         return [], []
     with transaction.atomic():
-        # As a move of an entry does: the entry's row before its lane's, or the two would wait for each other
-        list(operation.orders.select_for_update().filter(role=Order.Role.ENTRY, filled_quantity__gt=0).order_by("id"))
+        _lock_entries(operation)
         lane = lock_lane(operation.account, operation.market, operation.symbol)
         current = Operation.objects.select_related("strategy").get(pk=operation.pk)
         wanted = wanted_covers(current)
@@ -205,6 +204,16 @@ def _arrange(operation: Operation, tried: set[tuple[int, Role]]) -> tuple[list[O
         created = [each for each in _unfinished(current) if each.status == OrderStatus.CREATED]
         outdated = [each for each in _outdated(current, wanted) if each.status in STANDING]
     return [each for each in created if cover_of(each).slot not in tried], outdated
+
+
+def _lock_entries(operation: Operation) -> None:
+    """Lock the entries' rows before their lane's, as a move of one does: on MySQL the two would else deadlock.
+
+    By key, since a search would lock the rows that it passes.
+    """
+    entries = operation.orders.filter(role=Order.Role.ENTRY, filled_quantity__gt=0)
+    for entry_id in sorted(entries.order_by().values_list("pk", flat=True)):
+        Order.objects.select_for_update().get(pk=entry_id)
 
 
 def _differs(operation: Operation) -> bool:

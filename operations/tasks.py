@@ -68,12 +68,14 @@ def collect_fills(order_id: int) -> None:
     """Fetch an order's fills."""
     order = _orders().get(pk=order_id)
     try:
-        reconcile.collect_fills(order)
+        is_complete = reconcile.collect_fills(order)
     except ExchangeError as error:
         logger.warning("fills of order {} could not be fetched: {}", order_id, error)
-    else:
-        # On spot only the fills tell how much is there to protect
+        return
+    if is_complete:
+        # On spot only the fills tell how much is there to protect, or to sell
         ring_on_commit("operations.tasks.protect_operation", order.operation_id, using="default")
+        ring_on_commit("operations.tasks.run_lane", order.lane_id, using="default")
 
 
 @shared_task

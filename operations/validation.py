@@ -1,4 +1,4 @@
-"""What is wrong with a row of limits before it is saved, per field, in sentences. The API and the admin ask the same."""
+"""What is wrong with a row of limits before it is saved, by field, in sentences. The API and the admin ask the same."""
 
 from collections.abc import Iterator
 from decimal import Decimal

@@ -21,6 +21,9 @@ MYSQL_OPTIONS = {
     "read_timeout": 10,
     "write_timeout": 10,
 }
+# A database that says nothing costs the webhook one ping and one attempt to connect before it can answer 503:
+# both together must be shorter than the 3 s after which TradingView gives up and never sends again
+WEBHOOK_TIMEOUTS = {"connect_timeout": 1, "read_timeout": 1, "write_timeout": 1}
 SQLITE_OPTIONS = {
     "timeout": 30,
     "transaction_mode": "IMMEDIATE",

@@ -1,7 +1,7 @@
 """Who may do what: three groups, each holding what the one before it holds, and the API's permission class.
 
-viewer reads; trader also writes strategies and closes operations; operator also writes accounts, instruments and
-the scheduler's tables. Users, groups and tokens stay with the superuser.
+viewer reads; trader also writes strategies, closes operations and pulls the kill switch; operator also releases it and
+writes limits, accounts, instruments and the scheduler's tables. Users, groups and tokens stay with the superuser.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ GRANTS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("strategies", "strategy", ("add", "change", "delete")),
         ("strategies", "leg", ("add", "change", "delete")),
         ("operations", "operation", ("close",)),
+        # Whoever sees that something is wrong may stop it; only an operator lets it go on
+        ("operations", "killswitch", ("pull",)),
     ),
     "operator": (
+        ("operations", "killswitch", ("release",)),
+        ("operations", "limits", ("add", "change", "delete")),
         ("exchange", "account", ("add", "change", "delete")),
         ("market", "instrument", ("add", "change", "delete")),
         ("django_celery_beat", "*", ("view", "add", "change", "delete")),

@@ -12,6 +12,7 @@ from alarms.webhook import receive
 from exchange.api import AccountViewSet
 from market.api import InstrumentViewSet
 from operations.api import DecisionViewSet, FillViewSet, OperationViewSet, OrderViewSet
+from operations.guards_api import KillSwitchViewSet, LimitsViewSet, NoticeViewSet
 from pelusa.health import Ready, live
 from strategies.api import StrategyViewSet
 
@@ -25,6 +26,9 @@ api.register("fills", FillViewSet, basename="fill")
 api.register("decisions", DecisionViewSet, basename="decision")
 api.register("instruments", InstrumentViewSet, basename="instrument")
 api.register("accounts", AccountViewSet, basename="account")
+api.register("kill-switch", KillSwitchViewSet, basename="kill-switch")
+api.register("limits", LimitsViewSet, basename="limits")
+api.register("notices", NoticeViewSet, basename="notice")
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),

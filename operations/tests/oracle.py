@@ -5,6 +5,7 @@ Each check raises AssertionError and names both sides. They read rows and the pa
 
 from collections import Counter, defaultdict
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from alarms.models import Alarm
@@ -157,7 +158,7 @@ def check_lives() -> None:
     for order_id, status in OrderEvent.objects.order_by("id").values_list("order_id", "status"):
         lives[order_id].append(OrderStatus(status))
     for order_id, statuses in lives.items():
-        for old, new in zip(statuses, statuses[1:], strict=False):
+        for old, new in pairwise(statuses):
             assert old == new or new in TRANSITIONS[old], f"order {order_id} went from {old} to {new}: {statuses}"
     latest = Order.objects.filter(pk__in=lives).values_list("pk", "status")
     behind = {pk: status for pk, status in latest if status != lives[pk][-1]}

@@ -16,13 +16,13 @@ from django.db import connections
 from django.utils import timezone
 
 from exchange import bingx
+from exchange.bingx import BingX
 from exchange.errors import ExchangeError, OutcomeUnknown, RateLimited
 from exchange.refusals import Deed
 from exchange.wire import Wire
 from pelusa import doorbell
 
 MILLISECOND = timedelta(milliseconds=1)
-RANGES = ("startTime", "endTime", "startTs", "endTs")
 # Dying here differs in nothing from dying at the statement before
 NO_STEPS = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
 
@@ -107,6 +107,8 @@ class Perils:
         monkeypatch.setattr(timezone, "now", self.now)
         monkeypatch.setattr(Wire, "call", self._perilous(Wire.call))
         monkeypatch.setattr(bingx, "READ_PAUSES", (0.0, 0.0))
+        for name in ("fills", "past_orders"):
+            monkeypatch.setattr(BingX, name, self._since_their_time(getattr(BingX, name)))
         monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id: self.bells.append((task, row_id)))
         with ExitStack() as stack:
             for alias in ("default", "alarms"):
@@ -201,8 +203,14 @@ class Perils:
         return call
 
     def _in_their_time(self, parameters: Mapping[str, str], age: timedelta) -> dict[str, str]:
-        shift = {"timestamp": age} | dict.fromkeys(RANGES, self.offset)
-        return {
-            name: str(int(value) - shift[name] // MILLISECOND) if name in shift else value
-            for name, value in parameters.items()
-        }
+        if "timestamp" not in parameters:
+            return dict(parameters)
+        return {**parameters, "timestamp": str(int(parameters["timestamp"]) - age // MILLISECOND)}
+
+    def _since_their_time(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """The exchange's past is dated by the machine's clock."""
+
+        def ask(client: BingX, *args: Any, start: datetime, **how: Any) -> Any:
+            return real(client, *args, start=start - self.offset, **how)
+
+        return ask

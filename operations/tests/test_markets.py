@@ -91,12 +91,22 @@ def test_a_coinm_entry_is_in_contracts(account: Account, paper: PaperExchange) -
     assert [(row["market"], row["quantity"]) for row in paper.ledger()] == [("coinm", "3")]
 
 
-def test_a_coinm_answer_without_a_status_is_settled_by_asking(account: Account) -> None:
+def test_a_coinm_answer_without_a_status_is_asked_for_at_once(account: Account) -> None:
+    order = decide(coinm(account), OPEN).orders.get()
+    execution.run_lane(order.lane)
+    order.refresh_from_db()
+    assert order.status == OrderStatus.FILLED
+    assert [event.status for event in order.events.all()] == ["created", "submitted", "accepted", "filled"]
+
+
+def test_a_coinm_order_that_cannot_be_asked_for_waits_for_the_sweep(account: Account, paper: PaperExchange) -> None:
     strategy = coinm(account)
     order = decide(strategy, OPEN).orders.get()
+    paper.control("faults", lookups={"gateway_after": 1})
     execution.run_lane(order.lane)
     order.refresh_from_db()
     assert order.status == OrderStatus.ACCEPTED
+    paper.control("faults", lookups=None)
     work(strategy)
     order.refresh_from_db()
     assert order.status == OrderStatus.FILLED

@@ -16,10 +16,11 @@ from exchange.connection import connect
 from exchange.models import Account
 from exchange.types import Market, PositionMode
 from market.instruments import refresh
-from operations import execution, protection, reconcile, transitions
+from operations import execution, protection, reconcile, tasks, transitions
 from operations.lifecycle import AlarmFacts, carry_out, close_by_hand, standing_of
 from operations.models import Lane, Notice, Operation, Order
 from operations.states import UNFINISHED, OrderStatus
+from pelusa import doorbell
 from pelusa.testing import DATABASES, PaperExchange, list_instruments, make_account, make_strategy
 from strategies.models import Leg, Strategy
 from strategies.reasons import explain
@@ -324,6 +325,77 @@ def test_a_stop_and_a_target_together_are_refused_for_spot(spot: Strategy) -> No
     assert "on spot" in found["long.take_profit_general"][0]
 
 
+# Bells
+
+
+@pytest.fixture
+def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Collect the bells that are rung instead of ringing them."""
+    rung: list[tuple[str, int]] = []
+    monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id: rung.append((task, row_id)))
+    return rung
+
+
+def test_a_fill_rings_for_protection_at_once(
+    make: Callable[..., Strategy],
+    paper: PaperExchange,
+    rings: list[tuple[str, int]],
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    strategy = make(**STOP)
+    decision = carry_out(strategy, AlarmFacts(1, "long", timezone.now()), OPEN)
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.run_lane(Lane.objects.get().pk)
+    assert ("operations.tasks.protect_operation", decision.operation_id) in rings
+    tasks.protect_operation(decision.operation_id)
+    assert len(working(paper)) == 1
+    rings.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.run_lane(Lane.objects.get().pk)
+    assert "operations.tasks.protect_operation" not in [task for task, _ in rings], "nothing new was filled"
+
+
+def test_a_fill_that_is_learned_by_asking_rings_too(
+    make: Callable[..., Strategy],
+    paper: PaperExchange,
+    rings: list[tuple[str, int]],
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    paper.control("faults", orders={"reset_after": 1})
+    operation = enter(make(**STOP))
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.settle_order(operation.orders.get().pk)
+    assert ("operations.tasks.protect_operation", operation.pk) in rings
+
+
+def test_the_sweep_looks_after_every_account_that_needs_it_and_no_other(
+    make: Callable[..., Strategy],
+    account: Account,
+    rings: list[tuple[str, int]],
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    enter(make(**STOP))
+    idle = make_account("idle")
+    enter(make_strategy(idle, name="no stops"))
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.sweep_protection()
+    assert rings == [("operations.tasks.look_after_account", account.pk)]
+    tasks.look_after_account(account.pk)
+    assert [order.status for order in live()] == [OrderStatus.ACCEPTED]
+
+
+def test_stops_that_only_wait_are_not_asked_for_one_by_one(
+    make: Callable[..., Strategy],
+    rings: list[tuple[str, int]],
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    cover(make(**BOTH))
+    pass_time(10)
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.sweep_in_flight()
+    assert rings == []
+
+
 # Firing
 
 
@@ -413,6 +485,41 @@ def test_a_stop_that_a_human_cancels_stands_again_after_one_sweep(
     assert sorted(row[0] for row in working(paper)) == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
     assert placed(paper) == 3
     assert again(operation).uncovered_since is None
+
+
+def test_a_stop_that_is_not_as_our_books_say_is_replaced(
+    make: Callable[..., Strategy], account: Account, paper: PaperExchange
+) -> None:
+    operation = cover(make(**STOP))
+    Leg.objects.update(stop_loss_per_order=D(3))
+    Order.objects.filter(role="STOP_LOSS").update(trigger_price=D(48500))
+    sweep(account)
+    assert working(paper) == [("STOP_MARKET", "SELL", "0.01", "48500")]
+    assert again(operation).uncovered_since is None
+
+
+def test_an_account_above_the_ceiling_is_sent_nothing(
+    make: Callable[..., Strategy], account: Account, paper: PaperExchange, settings: Any
+) -> None:
+    operation = enter(make(**STOP))
+    Account.objects.update(environment="live")
+    settings.BINGX_URLS = settings.BINGX_URLS | {"live": paper.url}
+    sweep(account)
+    protection.protect(again(operation))
+    pass_time(6)
+    sweep(account)
+    assert placed(paper) == 0
+    assert notices() == ["unprotected"]
+
+
+def test_an_account_that_is_switched_off_is_protected_on(
+    make: Callable[..., Strategy], account: Account, paper: PaperExchange
+) -> None:
+    cover(make(**STOP))
+    Account.objects.update(is_active=False)
+    cancel_as_a_human(live()[0])
+    sweep(account)
+    assert len(working(paper)) == 1
 
 
 def test_what_is_not_ours_is_left_alone(make: Callable[..., Strategy], account: Account, paper: PaperExchange) -> None:

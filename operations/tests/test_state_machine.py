@@ -7,6 +7,7 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -317,10 +318,8 @@ class Machine(RuleBasedStateMachine):
 
 
 def _close_by_hand(operation: Operation) -> None:
-    try:
+    with suppress(NothingToClose):
         close_by_hand(operation, "trader")
-    except NothingToClose:
-        pass
 
 
 def forget_everything(paper: PaperExchange, perils: Perils) -> None:

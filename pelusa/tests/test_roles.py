@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from operations.models import Decision, Fill, Operation, Order
+from operations.models import Decision, Fill, Limits, Notice, Operation, Order
 from pelusa.roles import ROLES, RolePermissions
 from pelusa.testing import DATABASES
 from pelusa.tests.making import client_of, make_history, make_instrument
@@ -56,6 +56,13 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api/v1/instruments/<pk>/": READ,
     "api/v1/accounts/": READ | {"POST": OPERATORS},
     "api/v1/accounts/<pk>/": READ | dict.fromkeys(WRITE, OPERATORS),
+    "api/v1/kill-switch/": READ,
+    "api/v1/kill-switch/pull/": {"POST": TRADERS, "OPTIONS": TRADERS},
+    "api/v1/kill-switch/release/": {"POST": OPERATORS, "OPTIONS": OPERATORS},
+    "api/v1/limits/": READ | {"POST": OPERATORS},
+    "api/v1/limits/<pk>/": READ | dict.fromkeys(WRITE, OPERATORS),
+    "api/v1/notices/": READ,
+    "api/v1/notices/<pk>/": READ,
 }
 # The back office has its own tests; here it stands as one row
 BACK_OFFICE = "admin/"
@@ -86,7 +93,8 @@ def keys() -> dict[str, Any]:
     found = {name: model.objects.get().pk for name, model in newest.items()}
     alarm = Decision.objects.get().alarm_id
     own = {"strategies": strategy.pk, "accounts": strategy.account_id, "alarms": alarm}
-    return found | own | {"instruments": make_instrument().pk}
+    guards = {"limits": Limits.objects.create(scope="all").pk, "notices": Notice.objects.create(kind="x").pk}
+    return found | own | guards | {"instruments": make_instrument().pk}
 
 
 @pytest.mark.parametrize("who", sorted(EVERYBODY))
@@ -129,13 +137,16 @@ def test_each_role_holds_what_the_one_before_it_holds() -> None:
     assert all(".view_" in name for name in names_of("viewer"))
     assert "operations.close_operation" in names_of("trader") - names_of("viewer")
     assert "strategies.delete_strategy" in names_of("trader") - names_of("viewer")
+    assert "operations.pull_killswitch" in names_of("trader") - names_of("viewer")
+    assert "operations.release_killswitch" in names_of("operator") - names_of("trader")
+    assert "operations.change_limits" in names_of("operator") - names_of("trader")
     assert "exchange.change_account" in names_of("operator") - names_of("trader")
     assert "django_celery_beat.add_periodictask" in names_of("operator") - names_of("trader")
 
 
 def test_nobody_but_the_superuser_writes_books_users_or_tokens() -> None:
     books = ("alarms.", "auth.", "knox.", "operations.change_", "operations.add_", "operations.delete_")
-    written = {name for name in names_of("operator") if ".view_" not in name}
+    written = {name for name in names_of("operator") if ".view_" not in name and not name.endswith("_limits")}
     assert not [name for name in written if name.startswith(books)]
 
 

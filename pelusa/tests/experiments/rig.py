@@ -72,6 +72,7 @@ class RiggedSystem(LiveSystem):
 
     lines: dict[str, FaultProxy] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,9 +95,13 @@ class RiggedSystem(LiveSystem):
             env["BINGX_PAPER_URL"] = f"http://127.0.0.1:{self.lines['exchange'].port}"
         return env
 
+    def specs(self) -> list[ProcessSpec]:
+        """Return the processes, or those alone whose names begin with a word of `only`."""
+        return [spec for spec in super().specs() if not self.only or spec.name.startswith(self.only)]
+
     @contextmanager
     def running(self) -> Iterator[Supervisor]:
-        """Run everything on databases that are migrated already."""
+        """Run the processes on databases that are migrated already."""
         with (
             (self.home / "processes.log").open("a") as output,
             Supervisor(self.specs(), output=output, stop_seconds=2.0) as supervisor,
@@ -165,7 +170,7 @@ class TradingView:
         for attempt in range(SENDS):
             if attempt:
                 time.sleep(self.pause)
-            status, alarm_id = self._post(body)
+            status, alarm_id = self.post(body)
             if alarm_id is not None:
                 self.acknowledged[body.decode()] = alarm_id
                 return alarm_id
@@ -173,7 +178,7 @@ class TradingView:
                 return None
         return None
 
-    def _post(self, body: bytes) -> tuple[int, int | None]:
+    def post(self, body: bytes) -> tuple[int, int | None]:
         began = time.monotonic()
         try:
             answer = requests.post(self.url, data=body, timeout=TRADINGVIEW_SECONDS)
@@ -309,14 +314,17 @@ def make_template(folder: Path) -> Path:
 
 @contextmanager
 def running_rig(
-    template: Path, *lines: str, workers: int = 2, settings: dict[str, str] | None = None
+    template: Path, *lines: str, workers: int = 2, only: tuple[str, ...] = (), settings: dict[str, str] | None = None
 ) -> Iterator[Rig]:
-    """Run a whole system; `lines` names what is behind a fault proxy: default, alarms, market, broker, exchange."""
+    """Run a whole system, or `only` some of its processes.
+
+    `lines` names what is behind a fault proxy: default, alarms, market, broker, exchange.
+    """
     home = scratch_folder()
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         mysql, broker = stack.enter_context(own_servers(home, template))
-        system = RiggedSystem(home, mysql.url, broker.url, workers=workers, settings=settings or {})
+        system = RiggedSystem(home, mysql.url, broker.url, workers=workers, settings=settings or {}, only=only)
         targets = dict.fromkeys(DATABASES, mysql.port) | {"broker": broker.port, "exchange": system.paper_port}
         system.lines = {name: stack.enter_context(FaultProxy(targets[name])) for name in lines}
         witness = Witness(system)

@@ -100,15 +100,18 @@ def decisions() -> list[dict[str, Any]]:
     """Return every decision, oldest first."""
     from operations.models import Decision
 
-    return list(Decision.objects.order_by("id").values("alarm_id", "strategy_id", "outcome", "reason"))
+    return list(Decision.objects.order_by("id").values("id", "alarm_id", "strategy_id", "outcome", "reason"))
 
 
 def orders() -> list[dict[str, Any]]:
-    """Return every order, oldest first."""
+    """Return every order, oldest first, and how often it was claimed for sending."""
+    from django.db.models import Count, Q
+
     from operations.models import Order
 
-    names = ("id", "client_order_id", "role", "status", "reason", "lane_id", "decision_id")
-    return list(Order.objects.order_by("id").values(*names))
+    names = ("id", "client_order_id", "role", "status", "reason", "lane_id", "decision_id", "claims")
+    claims = Count("events", filter=Q(events__status="submitted", events__detail=""))
+    return list(Order.objects.annotate(claims=claims).order_by("id").values(*names))
 
 
 def lanes() -> list[dict[str, Any]]:
