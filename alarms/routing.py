@@ -6,7 +6,15 @@ found, not repeated.
 
 from decimal import Decimal
 
-from django.db import DatabaseError, DataError, IntegrityError, OperationalError, connections, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    transaction,
+)
 from django.db.models import F
 from django.utils import timezone
 from loguru import logger
@@ -44,15 +52,23 @@ def _route_oldest(pair: str) -> bool:
             if alarm is None:
                 return False
             _route(alarm)
-            return True
+        return True
     except OperationalError as error:
         if _is_lock_conflict(error):
             return False
         raise
-    except (IntegrityError, DataError):
-        logger.exception("routing the oldest alarm of {} broke", pair)
-        _count_failure(pair)
-        return False
+    except (InterfaceError, DatabaseError) as error:
+        if not isinstance(error, IntegrityError | DataError):
+            raise
+        _set_back(pair)
+    except Exception:  # noqa: BLE001 - one poisoned alarm must not stop its pair for ever
+        _set_back(pair)
+    return False
+
+
+def _set_back(pair: str) -> None:
+    logger.exception("routing the oldest alarm of {} broke", pair)
+    _count_failure(pair)
 
 
 def _lock_oldest(pair: str) -> Alarm | None:
@@ -71,8 +87,8 @@ def _lock_oldest(pair: str) -> Alarm | None:
 
 
 def _is_lock_conflict(error: OperationalError) -> bool:
-    # 3572: MySQL's NOWAIT; 1205: MariaDB's NOWAIT and both servers' lock wait time-out
-    return bool(error.args) and error.args[0] in (3572, 1205)
+    # 3572: MySQL's NOWAIT; 1205: MariaDB's NOWAIT and both servers' lock wait time-out; 1213: a deadlock's victim
+    return bool(error.args) and error.args[0] in (3572, 1205, 1213)
 
 
 def _route(alarm: Alarm) -> None:

@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 from celery import shared_task
+from django.db import DatabaseError
 from django.utils import timezone
+from loguru import logger
 
 from alarms.models import Alarm
 from alarms.routing import route_pair
@@ -24,4 +26,7 @@ def sweep_alarms() -> None:
     """Route whatever waits, whatever became of its bell."""
     waiting = Alarm.objects.filter(status=Alarm.Status.RECEIVED, received_at__lt=timezone.now() - BEFORE_SWEEPING)
     for pair in waiting.order_by().values_list("pair", flat=True).distinct():
-        route_pair(pair)
+        try:
+            route_pair(pair)
+        except DatabaseError as error:
+            logger.warning("pair {} waits for the next sweep: {}", pair, type(error).__name__)

@@ -84,7 +84,7 @@ def parse_order(market: Market, row: Row, asked: OrderRequest | None = None) -> 
         symbol=text(row, "symbol", default=asked.symbol if asked else None),
         exchange_order_id=text(row, "orderId", "orderID"),
         client_order_id=_client_order_id(row, asked),
-        status=parse_status(row),
+        status=_status_that_fits(row, filled),
         side=side(row, "side", default=asked.side if asked else None),
         position_side=word(row, PositionSide, "positionSide", default=_default_leg(market, asked)),
         order_type=text(row, "type", default=asked.order_type if asked else None).upper(),
@@ -95,6 +95,12 @@ def parse_order(market: Market, row: Row, asked: OrderRequest | None = None) -> 
         fee=None if pick(row, "commission", "fee") is None else paid(row, "commission", "fee"),
         updated_at=moment(row, "updateTime", "transactTime", "time"),
     )
+
+
+def _status_that_fits(row: Row, filled: Decimal) -> ReportStatus:
+    """Return the status; one that calls an order filled and names no quantity is not believed: it is asked for again."""
+    status = parse_status(row)
+    return ReportStatus.ACCEPTED if status is ReportStatus.FILLED and not filled else status
 
 
 def _client_order_id(row: Row, asked: OrderRequest | None) -> str:

@@ -8,7 +8,7 @@ from exchange.connection import connect_for_market_data
 from exchange.models import MarketChoices
 from exchange.types import InstrumentReport, Market
 from market.models import Instrument
-from market.symbols import symbol_for
+from market.symbols import AmbiguousPair, symbol_for
 
 COLUMNS = (
     "base_asset",
@@ -62,5 +62,8 @@ def symbol_of(pair: str, market: str) -> str | None:
 
 
 def is_listed(pair: str) -> bool:
-    """Tell whether any product lists the pair."""
-    return any(symbol_of(pair, market) for market in MarketChoices.values)
+    """Tell whether any product lists the pair, be it under more than one symbol."""
+    try:
+        return any(symbol_of(pair, market) for market in MarketChoices.values)
+    except AmbiguousPair:
+        return True

@@ -494,3 +494,6 @@ class FillAdmin(Ledger):
     @display(description=_("Fee"))
     def paid(self, fill: Fill) -> str:
         return f"{shown_number(fill.fee)} {fill.fee_asset}".strip()
+
+
+from operations import guards_admin  # noqa: E402, F401 - registers the pages of the guards

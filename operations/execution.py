@@ -18,9 +18,9 @@ from exchange.connection import connect
 from exchange.errors import AlreadyFinal, Duplicate, ExchangeError, NotSent, OutcomeUnknown, RateLimited, Refused
 from exchange.models import Account
 from exchange.types import MarginMode, Market, OrderRequest, OrderType, PositionSide, Side
-from operations.limits import Denial, check_claim
-from operations.models import Decision, Lane, Order
-from operations.preparation import NotYet, Prepared, doubt_position_mode, exit_quantity, nets, prepare
+from operations.limits import Denial, check_again, check_claim
+from operations.models import Decision, Lane, Operation, Order
+from operations.preparation import NotYet, Prepared, crumbs, doubt_position_mode, exit_quantity, nets, prepare
 from operations.states import CLOSED, UNFINISHED, WORKING, OrderStatus
 from operations.transitions import apply_report, move
 from strategies.models import Leg
@@ -28,6 +28,8 @@ from strategies.models import Leg
 IN_TURN = (Order.Role.ENTRY, Order.Role.EXIT)
 # How long nothing is sent after a rate limit that names no time
 SHORT_PAUSE = timedelta(seconds=5)
+# A moment further away than this was misread
+LONGEST_PAUSE = timedelta(minutes=15)
 
 
 def run_lane(lane: Lane) -> None:
@@ -56,7 +58,8 @@ def is_paused(lane: Lane) -> bool:
 
 def pause(account: Account, limit: RateLimited) -> None:
     """Send nothing for this account until the exchange takes requests again; other accounts go on."""
-    until = limit.retry_at or timezone.now() + SHORT_PAUSE
+    now = timezone.now()
+    until = min(limit.retry_at or now + SHORT_PAUSE, now + LONGEST_PAUSE)
     account.lanes.update(paused_until=until)
     logger.warning("account {}: rate limited until {:%H:%M:%S}", account.name, until)
 
@@ -117,9 +120,14 @@ def resend(order: Order) -> None:
 
     Only reconcile calls it, after the fence of the earlier attempt. Does nothing when another process was first.
     """
-    submitted_at = _to_the_millisecond(timezone.now())
-    guard = Order.objects.filter(pk=order.pk, status=OrderStatus.SUBMITTED, submitted_at=order.submitted_at)
     with transaction.atomic():
+        _lock(order)
+        denial = _unwanted(order)
+        if denial:
+            _give_up(order, denial)
+            return
+        submitted_at = _to_the_millisecond(timezone.now())
+        guard = Order.objects.filter(pk=order.pk, status=OrderStatus.SUBMITTED, submitted_at=order.submitted_at)
         if not guard.update(submitted_at=submitted_at, settle_misses=0, missed_at=None):
             return
         order.submitted_at = submitted_at
@@ -127,16 +135,38 @@ def resend(order: Order) -> None:
     _send(order, connect(order.lane.account))
 
 
+def _lock(order: Order) -> None:
+    """Lock the account, over all whose lanes the limits count, and then the lane."""
+    Account.objects.select_for_update().get(pk=order.lane.account_id)
+    Lane.objects.select_for_update().get(pk=order.lane_id)
+
+
+def _unwanted(order: Order) -> Denial | None:
+    """Return why an order that never arrived is not sent again: an exit always is."""
+    if order.role == Order.Role.EXIT:
+        return None
+    if Operation.objects.values_list("status", flat=True).get(pk=order.operation_id) not in Operation.STACKABLE:
+        return Denial("operation_is_closing")
+    return check_again(order, timezone.now()) if _enters(order) else None
+
+
+def _give_up(order: Order, denial: Denial) -> None:
+    said = f"never reached the exchange; not sent again: {denial.reason}"
+    move(order, OrderStatus.REJECTED, source="query", said=said, of_attempt=True, reason="never_arrived")
+
+
 def cancel(order: Order, client: BingX) -> None:
     """Cancel one of our own working orders; what is not certain leaves it PENDING_CANCEL for reconcile.
 
-    A cancel may be repeated: the second finds nothing to do.
+    A cancel may be repeated: the second finds nothing to do. Raises `RateLimited`: the caller pauses the account.
     """
     if order.status != OrderStatus.PENDING_CANCEL and not move(order, OrderStatus.PENDING_CANCEL, source="us"):
         return
     market, symbol = Market(order.lane.market), order.lane.symbol
     try:
         client.cancel_order(market, symbol, exchange_order_id=order.exchange_order_id)
+    except RateLimited:
+        raise
     except AlreadyFinal:
         note(order, "it had ended before the cancel")
     except ExchangeError as error:
@@ -203,9 +233,7 @@ def _remember(lane: Lane, **fields: object) -> None:
 def _claim(order: Order, prepared: Prepared) -> bool:
     """Commit the order as SUBMITTED (or DENIED) under the account's lock; return whether it may be sent now."""
     with transaction.atomic():
-        # The account's row too: limits count over all its lanes, and must hold together
-        Account.objects.select_for_update().get(pk=order.lane.account_id)
-        Lane.objects.select_for_update().get(pk=order.lane_id)
+        _lock(order)
         current = next_order(order.lane)
         if current is None or current.pk != order.pk:
             return False
@@ -220,9 +248,9 @@ def _claim(order: Order, prepared: Prepared) -> bool:
 def _last_denial(order: Order, quantity: Decimal | None, price: Decimal | None) -> Denial | None:
     if not quantity:
         return Denial("nothing_left_to_close")
-    if _enters(order) and price is not None:
-        return check_claim(order, quantity, price, timezone.now())
-    return None
+    if price is None:
+        return None
+    return check_claim(order, quantity, price, timezone.now()) if _enters(order) else crumbs(order, quantity, price)
 
 
 def _position(order: Order) -> dict[str, Any]:
@@ -306,7 +334,8 @@ def request_of(order: Order) -> OrderRequest:
 def _reject(order: Order, reason: str, code: str, detail: str) -> None:
     said = f"{code} {detail}".strip()
     columns = {"reason": reason, "code": code, "detail": detail, "answered_at": timezone.now()}
-    move(order, OrderStatus.REJECTED, source="answer", said=said, **columns)
+    # A late refusal of an earlier sending says nothing of the one that came after it
+    move(order, OrderStatus.REJECTED, source="answer", said=said, of_attempt=True, **columns)
 
 
 def note(order: Order, detail: str, *, source: str = "answer") -> None:

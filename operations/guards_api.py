@@ -134,6 +134,12 @@ class LimitsSerializer(KnownKeysOnly):
             raise serializers.ValidationError(found)
         return attrs | {"scope": limits.scope}
 
+    def update(self, instance: Limits, validated_data: dict[str, Any]) -> Limits:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save(update_fields=list(validated_data))
+        return instance
+
 
 class LimitsViewSet(viewsets.ModelViewSet[Limits]):
     """What may be lost or risked at most; all that concern an entry apply."""

@@ -83,7 +83,11 @@ def carry_out(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict) -> Decisi
 
 
 def lock_lane(account: Account, market: str, symbol: str) -> Lane:
-    """Return the lane, locked until the transaction ends: ids of its orders are then in arrival order."""
+    """Return the lane, locked until the transaction ends: ids of its orders are then in arrival order.
+
+    The account is locked first, as when an order is submitted: a new operation's row locks it for reading.
+    """
+    Account.objects.select_for_update().get(pk=account.pk)
     lane, _ = Lane.objects.get_or_create(account=account, market=market, symbol=symbol)
     return Lane.objects.select_for_update().get(pk=lane.pk)
 

@@ -88,6 +88,8 @@ class Operation(models.Model):
             # What a strategy holds on a leg, and what must still be closed
             models.Index(fields=["strategy", "leg", "status"], name="operation_by_leg"),
             models.Index(fields=["status", "id"], name="operation_by_status"),
+            # The last loss, and what ended today
+            models.Index(fields=["status", "closed_at"], name="operation_by_end"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -195,6 +197,8 @@ class Order(models.Model):
             models.Index(fields=["lane", "status", "id"], name="order_by_lane"),
             models.Index(fields=["status", "submitted_at"], name="order_by_status"),
             models.Index(fields=["has_all_fills", "status"], name="order_lacking_fills"),
+            # What was realised today
+            models.Index(fields=["answered_at"], name="order_by_answer"),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(filled_quantity__gte=0), name="order_fills_no_less_than_nothing"),
@@ -226,6 +230,10 @@ class OrderEvent(models.Model):
 
     class Meta:
         ordering = ["id"]
+        indexes = [
+            # What moved in the last seconds, for the comparison of books
+            models.Index(fields=["at"], name="order_event_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.status} at {self.at:%H:%M:%S.%f}"

@@ -8,6 +8,7 @@ from django.utils import timezone
 from loguru import logger
 
 from exchange.bingx import BingX
+from exchange.errors import RateLimited, Refused
 from exchange.models import Account
 from exchange.rounding import round_down
 from exchange.types import Market, PositionMode
@@ -40,9 +41,28 @@ def prepare(order: Order, client: BingX) -> Prepared:
     denial = above_ceiling(order.lane.account)
     if denial:
         return Prepared(denial=denial)
-    if read_position_mode(order.lane.account, Market(order.lane.market), client):
-        order.lane.refresh_from_db(fields=["long_leverage", "short_leverage"])
-    return _prepare_entry(order, client) if order.role == Order.Role.ENTRY else Prepared()
+    _read_mode_for(order, client)
+    return _prepare_entry(order, client) if order.role == Order.Role.ENTRY else _prepare_exit(order, client)
+
+
+def _read_mode_for(order: Order, client: BingX) -> None:
+    account = order.lane.account
+    try:
+        if read_position_mode(account, Market(order.lane.market), client):
+            order.lane.refresh_from_db(fields=["long_leverage", "short_leverage"])
+    except RateLimited:
+        raise
+    except Refused as refusal:
+        # An exit must not wait for it while the mode was ever known
+        if order.role == Order.Role.ENTRY or account.position_mode_read_at is None:
+            raise
+        logger.warning("account {}: its position mode cannot be read: {}", account.name, refusal)
+
+
+def _prepare_exit(order: Order, client: BingX) -> Prepared:
+    if order.lane.market != Market.SPOT:
+        return Prepared()
+    return Prepared(price=client.price(Market.SPOT, order.lane.symbol))
 
 
 def read_position_mode(account: Account, market: Market, client: BingX) -> bool:
@@ -100,6 +120,15 @@ def exit_quantity(order: Order) -> Decimal:
         raise NotYet("the fills that tell the fee are not here yet")
     instrument = instrument_of(order)
     return round_down(held, instrument.step_size) if instrument else held
+
+
+def crumbs(order: Order, quantity: Decimal, price: Decimal) -> Denial | None:
+    """Return why a spot exit cannot be sold: it is worth less than the exchange takes."""
+    instrument = instrument_of(order)
+    if instrument is None or quantity * price >= instrument.min_notional:
+        return None
+    worth, least = f"{quantity * price:.4f}", f"{instrument.min_notional:f}"
+    return Denial("crumbs", {"notional": worth, "min_notional": least, "symbol": instrument.symbol})
 
 
 def _prepare_entry(order: Order, client: BingX) -> Prepared:

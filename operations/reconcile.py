@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 from loguru import logger
 
@@ -19,11 +19,11 @@ from exchange.errors import OrderNotFound
 from exchange.types import FillReport, Market, OrderReport
 from market.models import Instrument
 from operations.books import Execution, book
-from operations.execution import note, resend
+from operations.execution import IN_TURN, note, resend
 from operations.lifecycle import create_exit, lock_lane
-from operations.models import Fill, Lane, Operation, Order
+from operations.models import Fill, Lane, Notice, Operation, Order
 from operations.notices import current_facts, end_notice, raise_notice
-from operations.states import CLOSED, UNFINISHED, OrderStatus
+from operations.states import CLOSED, IN_FLIGHT, UNFINISHED, WORKING, OrderStatus
 from operations.transitions import apply_report, move, refresh_share
 
 RECEIVE_WINDOW = timedelta(milliseconds=5000)
@@ -35,6 +35,7 @@ AROUND = timedelta(minutes=2)
 FIRST_RETRY = timedelta(seconds=3)
 LONGEST_RETRY = timedelta(minutes=5)
 FREEZE_AFTER = timedelta(seconds=10)
+WAITS_TOO_LONG = timedelta(seconds=30)
 # Why a lane takes no entries
 UNSETTLED, BOOKS_DIFFER = "unsettled", "books_differ"
 
@@ -75,14 +76,23 @@ def is_nameless(order: Order) -> bool:
 
 
 def _settle_missing(order: Order, client: BingX) -> None:
-    is_behind_fence = order.status == OrderStatus.SUBMITTED and timezone.now() >= fence_of(order)
+    is_behind_fence = timezone.now() >= fence_of(order)
     if not is_behind_fence and not is_nameless(order):
         return
     report = _find_elsewhere(order, client)
     if report:
         apply_report(order, report, source="query")
     elif is_behind_fence and _count_miss(order):
-        _never_arrived(order)
+        _conclude(order)
+
+
+def _conclude(order: Order) -> None:
+    """End what is provably nowhere: it never arrived, or it was there and the exchange has forgotten it."""
+    if order.status == OrderStatus.SUBMITTED:
+        resend(order)
+    elif order.role not in IN_TURN:
+        gone = OrderStatus.CANCELED if order.status == OrderStatus.PENDING_CANCEL else OrderStatus.EXPIRED
+        move(order, gone, source="query", said="no longer at the exchange", reason="gone_at_exchange")
 
 
 def _find_elsewhere(order: Order, client: BingX) -> OrderReport | None:
@@ -90,14 +100,20 @@ def _find_elsewhere(order: Order, client: BingX) -> OrderReport | None:
     market, symbol = Market(order.lane.market), order.lane.symbol
     since, until = fence_of(order) - AROUND, timezone.now() + AROUND
     reports = client.open_orders(market, symbol) + client.past_orders(market, symbol, start=since, end=until)
-    if is_nameless(order):
+    if is_nameless(order) and not order.exchange_order_id:
         return _find_by_likeness(order, reports)
     for report in reports:
-        if report.client_order_id == order.client_order_id:
+        if _is_the_same(order, report):
             return report
     fills = client.fills(market, symbol, start=since, end=until)
     ids = {each.exchange_order_id for each in fills if each.client_order_id == order.client_order_id}
     return client.order(market, symbol, exchange_order_id=ids.pop()) if ids else None
+
+
+def _is_the_same(order: Order, report: OrderReport) -> bool:
+    if order.exchange_order_id:
+        return report.exchange_order_id == order.exchange_order_id
+    return report.client_order_id == order.client_order_id
 
 
 def _find_by_likeness(order: Order, reports: list[OrderReport]) -> OrderReport | None:
@@ -124,21 +140,6 @@ def _count_miss(order: Order) -> bool:
         return False
     note(order, "not found anywhere", source="query")
     return order.settle_misses + 1 >= MISSES_THAT_PROVE
-
-
-def _never_arrived(order: Order) -> None:
-    if _is_still_wanted(order):
-        resend(order)
-    else:
-        move(order, OrderStatus.REJECTED, source="query", said="never reached the exchange", reason="never_arrived")
-
-
-def _is_still_wanted(order: Order) -> bool:
-    """An exit always is; an entry while its alarm is young enough and its operation still wants entries."""
-    if order.role != Order.Role.ENTRY or order.decision is None:
-        return True
-    age = timezone.now() - order.decision.alarm_received_at
-    return age <= timedelta(seconds=order.operation.strategy.max_alarm_age)
 
 
 def collect_fills(order: Order) -> bool:
@@ -216,35 +217,54 @@ def _contract_size(operation: Operation) -> Decimal:
 def finish_closing(operation: Operation) -> Order | None:
     """Order the exit once more when an operation that is closing still holds something and nothing is on its way.
 
-    A refused exit is an open risk, so it is retried until flat, each time later; a human reads of it in the log.
+    A refused exit is an open risk, so it is retried until flat, each time later, and a human is told.
     """
     with transaction.atomic():
         lane = lock_lane(operation.account, operation.market, operation.symbol)
         current = Operation.objects.select_for_update().get(pk=operation.pk)
-        if current.status != Operation.Status.CLOSING or not current.held_quantity or not _is_due(current):
+        if current.status != Operation.Status.CLOSING or not current.held_quantity:
+            return None
+        exits = list(current.orders.filter(role=Order.Role.EXIT).order_by("id"))
+        if not _is_due(exits):
             return None
         order = create_exit(lane, current, None)
-    logger.error(
-        "operation {} still holds {}: exit ordered again as {}",
-        operation.pk,
-        current.held_quantity,
-        order.client_order_id,
-    )
+    _tell_of_exits(current, exits)
     return order
 
 
-def _is_due(operation: Operation) -> bool:
-    exits = list(operation.orders.filter(role=Order.Role.EXIT).order_by("id"))
+def _is_due(exits: list[Order]) -> bool:
+    """Tell whether the next exit may go out; only what the exchange refused makes the wait longer."""
     if any(each.status in UNFINISHED for each in exits):
         return False
-    wait = min(FIRST_RETRY * 2 ** min(len(exits), 10), LONGEST_RETRY)
+    refused = sum(each.reason == "refused" for each in exits)
+    wait = min(FIRST_RETRY * 2 ** min(refused, 10), LONGEST_RETRY)
     return not exits or exits[-1].closed_at is None or timezone.now() - exits[-1].closed_at >= wait
+
+
+def _tell_of_exits(operation: Operation, exits: list[Order]) -> None:
+    last = exits[-1] if exits else None
+    raise_notice(
+        f"operation:{operation.pk}",
+        "exit_refused",
+        account=operation.account,
+        operation=operation,
+        symbol=operation.symbol,
+        held=f"{operation.held_quantity:f}",
+        tries=len(exits),
+        detail=last.detail or last.reason if last else "",
+    )
+
+
+def end_exit_notices() -> None:
+    """End the notices of refused exits whose operations have come to their end."""
+    ended = Notice.objects.filter(current_key__startswith="exit_refused:").exclude(operation__status__in=Operation.LIVE)
+    for operation_id in ended.values_list("operation_id", flat=True):
+        end_notice(f"operation:{operation_id}", "exit_refused")
 
 
 def watch_lane(lane: Lane) -> None:
     """Freeze a lane's entries while an order of it stays unresolved, tell a human, and thaw it when it is settled."""
-    stuck = lane.orders.filter(status=OrderStatus.SUBMITTED, submitted_at__lt=timezone.now() - FREEZE_AFTER)
-    order, key = stuck.order_by("id").first(), f"lane:{lane.pk}"
+    order, key = _stuck(lane), f"lane:{lane.pk}"
     if order and lane.frozen_reason != UNSETTLED:
         facts = {"order": order.client_order_id, "symbol": lane.symbol}
         raise_notice(key, "unsettled_order", account=lane.account, operation=order.operation, **facts)
@@ -254,6 +274,15 @@ def watch_lane(lane: Lane) -> None:
         differing = current_facts(key, BOOKS_DIFFER)
         end_notice(key, "unsettled_order")
         freeze(lane, BOOKS_DIFFER if differing else "", differing or {})
+
+
+def _stuck(lane: Lane) -> Order | None:
+    """Return the order that has held its lane for too long: in flight or half done, or an exit that cannot leave."""
+    now = timezone.now()
+    sent = Q(status__in=IN_FLIGHT | WORKING, submitted_at__lt=now - FREEZE_AFTER, role__in=IN_TURN)
+    in_flight = Q(status=OrderStatus.SUBMITTED, submitted_at__lt=now - FREEZE_AFTER)
+    waiting = Q(status=OrderStatus.CREATED, role=Order.Role.EXIT, created_at__lt=now - WAITS_TOO_LONG)
+    return lane.orders.filter(sent | in_flight | waiting).select_related("operation").order_by("id").first()
 
 
 def freeze(lane: Lane, reason: str, facts: dict[str, str]) -> bool:

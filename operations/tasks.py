@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from celery import shared_task
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from loguru import logger
 
@@ -39,8 +39,8 @@ def run_lane(lane_id: int) -> None:
 
 
 def _ring_for_fills(lane: Lane) -> None:
-    lacking = lane.orders.filter(has_all_fills=False, filled_quantity__gt=0).order_by("id")[:A_SWEEP]
-    for order_id in lacking.values_list("pk", flat=True):
+    lacking = lane.orders.filter(has_all_fills=False, filled_quantity__gt=0, status__in=CLOSED).order_by("id")
+    for order_id in lacking.values_list("pk", flat=True)[:A_SWEEP]:
         ring_on_commit("operations.tasks.collect_fills", order_id, using="default")
 
 
@@ -107,9 +107,15 @@ def sweep_in_flight() -> None:
     asked = asked.exclude(role__in=protection.PROTECTIVE, status__in=protection.STANDING)
     for order_id in asked.order_by("submitted_at").values_list("pk", flat=True)[:A_SWEEP]:
         ring_on_commit("operations.tasks.settle_order", order_id, using="default")
-    for lane in (
-        Lane.objects.filter(Q(frozen_reason="unsettled") | Q(orders__in=asked)).distinct().select_related("account")
-    ):
+    _watch_lanes(asked)
+
+
+def _watch_lanes(asked: QuerySet[Order]) -> None:
+    """Freeze and thaw: lanes whose orders have not ended, whose exits cannot leave, and those that are frozen."""
+    waiting = Order.objects.filter(status=OrderStatus.CREATED, created_at__lt=timezone.now() - BEFORE_ASKING)
+    lanes = {*asked.order_by().values_list("lane_id", flat=True), *waiting.order_by().values_list("lane_id", flat=True)}
+    lanes |= set(Lane.objects.filter(frozen_reason=reconcile.UNSETTLED).order_by().values_list("pk", flat=True))
+    for lane in Lane.objects.filter(pk__in=lanes).select_related("account"):
         reconcile.watch_lane(lane)
 
 
@@ -131,10 +137,10 @@ def sweep_fills() -> None:
 @shared_task
 def sweep_closing() -> None:
     """Order the exit again for operations that are closing and still hold something."""
-    for operation in Operation.objects.filter(status=Operation.Status.CLOSING, held_quantity__gt=0).select_related(
-        "account"
-    )[:A_SWEEP]:
+    closing = Operation.objects.filter(status=Operation.Status.CLOSING, held_quantity__gt=0).select_related("account")
+    for operation in closing[:A_SWEEP]:
         reconcile.finish_closing(operation)
+    reconcile.end_exit_notices()
 
 
 @shared_task

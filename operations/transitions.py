@@ -15,7 +15,7 @@ from exchange.models import MarketChoices
 from exchange.types import OrderReport, ReportStatus
 from market.models import Instrument
 from operations.models import Operation, Order
-from operations.states import CLOSED, OrderStatus, check_transition
+from operations.states import CLOSED, TRANSITIONS, OrderStatus, check_transition
 
 STATUS_OF_REPORT = {
     ReportStatus.ACCEPTED: OrderStatus.ACCEPTED,
@@ -27,18 +27,23 @@ STATUS_OF_REPORT = {
 }
 
 
-def move(order: Order, new: OrderStatus, *, source: str, said: str = "", **fields: Any) -> bool:
+def move(
+    order: Order, new: OrderStatus, *, source: str, said: str = "", of_attempt: bool = False, **fields: Any
+) -> bool:
     """Move the order and write the event in one commit; return False when another process moved it first.
 
+    `of_attempt`: what was learned concerns this one sending of it, so nothing moves when it was sent again since.
     `fields` are further columns to set with the move. Raises `IllegalTransition` for a step that the table lacks.
     """
     old = OrderStatus(order.status)
     check_transition(old, new)
     now = timezone.now()
-    fields |= {"status": new.value} | ({"closed_at": now} if new in CLOSED else {})
+    fields |= {"status": new.value} | (_ended(order, now, fields) if new in CLOSED else {})
     with transaction.atomic():
         # filled_quantity is part of the guard: a partially filled order moves to itself
         guard = Order.objects.filter(pk=order.pk, status=old.value, filled_quantity=order.filled_quantity)
+        if of_attempt:
+            guard = guard.filter(submitted_at=order.submitted_at)
         if not guard.update(**fields):
             return False
         order.events.create(at=now, status=new.value, source=source, detail=said)
@@ -48,17 +53,26 @@ def move(order: Order, new: OrderStatus, *, source: str, said: str = "", **field
     return True
 
 
+def _ended(order: Order, now: datetime, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of an order that ends; one that was never filled has no fills to wait for."""
+    filled = fields.get("filled_quantity", order.filled_quantity)
+    return {"closed_at": now, "has_all_fills": not filled}
+
+
 def apply_report(order: Order, report: OrderReport, *, source: str) -> bool:
     """Move the order to what the exchange reports; return whether anything changed.
 
     A report that says nothing new, or says less than we know already (they arrive late), changes nothing.
     """
-    new = STATUS_OF_REPORT[report.status]
+    new = _step_to(order, STATUS_OF_REPORT[report.status])
     if report.filled_quantity < order.filled_quantity or (
         new == order.status and report.filled_quantity == order.filled_quantity
     ):
         return False
     if order.status in CLOSED and order.status != OrderStatus.CANCELED:
+        return False
+    if new not in TRANSITIONS[OrderStatus(order.status)]:
+        logger.error("order {} is {}; the exchange calls it {}", order.client_order_id, order.status, new)
         return False
     return move(
         order,
@@ -70,6 +84,12 @@ def apply_report(order: Order, report: OrderReport, *, source: str) -> bool:
         avg_price=report.avg_price or order.avg_price,
         answered_at=timezone.now(),
     )
+
+
+def _step_to(order: Order, reported: OrderStatus) -> OrderStatus:
+    """Return the step that a reported status amounts to: one that worked and then failed there has expired."""
+    has_worked = order.status in (OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_CANCEL)
+    return OrderStatus.EXPIRED if reported == OrderStatus.REJECTED and has_worked else reported
 
 
 def _said(report: OrderReport) -> str:
@@ -114,8 +134,8 @@ def _advance(operation: Operation, orders: list[Order], now: datetime) -> None:
 
 
 def _is_flat(operation: Operation, orders: list[Order]) -> bool:
-    """Tell whether nothing is held but, on spot, crumbs below the step: they cannot be sold."""
-    if operation.held_quantity == 0:
+    """Tell whether nothing is held but, on spot, crumbs below the step or the smallest worth: they cannot be sold."""
+    if operation.held_quantity == 0 or any(each.reason == "crumbs" for each in orders):
         return True
     if operation.market != MarketChoices.SPOT:
         return False

@@ -58,6 +58,9 @@ SENTENCES = {
         "The account is in one-way mode and holds the {other} leg: an entry of the {leg} leg would only shrink it."
     ),
     "books_differ": _("Entries are stopped: our books say {ours} on the {side} side, the exchange says {theirs}."),
+    "crumbs": _(
+        "What is left of {symbol} is worth {notional}; the smallest order is worth {min_notional}. It stays as crumbs."
+    ),
     "nothing_left_to_close": _("By the time it was its turn nothing was left to close."),
     "operation_is_closing": _("The operation is being closed; a further entry was not sent."),
     "leverage_refused": _("The exchange refused to set leverage or margin mode: {detail}"),

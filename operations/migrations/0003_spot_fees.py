@@ -4,15 +4,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('operations', '0002_guards'),
+        ("operations", "0002_guards"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='order',
-            name='base_fee',
-            field=models.DecimalField(decimal_places=12, default=0, help_text='Of a spot buy: the fee that was taken from the coins received.', max_digits=28),
+            model_name="order",
+            name="base_fee",
+            field=models.DecimalField(
+                decimal_places=12,
+                default=0,
+                help_text="Of a spot buy: the fee that was taken from the coins received.",
+                max_digits=28,
+            ),
         ),
     ]

@@ -91,7 +91,8 @@ def test_an_operator_makes_changes_and_removes_limits() -> None:
     row = answer.json()
     assert (row["account"], row["strategy"], row["max_order_notional"]) == (account.pk, None, "500.5")
     assert Limits.objects.get().scope == f"account:{account.pk}"
-    changed = operator.patch(f"{LIMITS}{row['id']}/", {"max_order_notional": None, "max_open_operations": 3})
+    new = {"max_order_notional": None, "max_open_operations": 3}
+    changed = operator.patch(f"{LIMITS}{row['id']}/", new, format="json")
     assert changed.status_code == 200, changed.json()
     assert (changed.json()["max_order_notional"], changed.json()["max_open_operations"]) == (None, 3)
     assert changed.json()["schedule"] == "mon-fri 08:00-20:00"

@@ -12,11 +12,13 @@ import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
+from exchange.connection import connect
 from exchange.models import Account
 from operations import execution
 from operations.killswitch import all_switches, halt, pull, pulled_switch, release
 from operations.lifecycle import AlarmFacts, carry_out
 from operations.models import Decision, KillSwitch, Lane, Notice, Order, OrderEvent
+from operations.preparation import prepare
 from operations.states import OrderStatus
 from pelusa.testing import DATABASES, PaperExchange, list_instruments, make_account, make_strategy, wait_until
 from strategies.models import Strategy
@@ -64,6 +66,17 @@ def test_a_pulled_switch_denies_entries_and_says_who_and_why(strategy: Strategy,
     assert reason_of(trade(strategy)) == (
         "The kill switch of all accounts is on; ana pulled it: the exchange behaves oddly"
     )
+    assert paper.ledger() == []
+
+
+@one_process
+def test_the_claim_looks_once_more(strategy: Strategy, paper: PaperExchange) -> None:
+    order = decide(strategy)
+    prepared = prepare(execution.next_order(order.lane), connect(strategy.account))
+    assert prepared.denial is None
+    pull(None, "ana", "stop")
+    assert not execution._claim(order, prepared)
+    assert reason_of(Order.objects.get(pk=order.pk)) == "The kill switch of all accounts is on; ana pulled it: stop"
     assert paper.ledger() == []
 
 
@@ -210,6 +223,8 @@ def test_once_the_switch_is_pulled_nothing_more_is_submitted_while_32_workers_se
 ) -> None:
     list_instruments()
     lanes = many_lanes()
+    # The price comes late: at the flip, workers stand between the first look at the switch and the claim
+    paper.control("faults", market={"delay": 1, "delay_ms": [100, 400]})
     pulled = Account.objects.get(name="desk 0") if of_one_account else None
     concerned = Order.objects.filter(lane__account=pulled) if pulled else Order.objects.all()
     seen: list[set[int]] = []

@@ -552,22 +552,34 @@ def test_what_is_not_ours_is_left_alone(make: Callable[..., Strategy], account: 
 def test_an_unreachable_exchange_changes_nothing_but_the_human_is_told(
     make: Callable[..., Strategy], account: Account, paper: PaperExchange, settings: Any
 ) -> None:
-    covered, naked = cover(make(**BOTH)), enter(make("other", **STOP), alarm_id=1)
-    orders = list(Order.objects.order_by("id").values())
+    covered, naked = cover(make(**BOTH)), enter(make("other", **STOP))
     real, settings.BINGX_URLS = settings.BINGX_URLS, settings.BINGX_URLS | {"paper": "http://127.0.0.1:9"}
+    protection.protect(naked)
+    orders = list(Order.objects.order_by("id").values_list("role", "status", "reason"))
+    assert orders[-1] == ("STOP_LOSS", "rejected", "not_sent")
+    for _ in range(2):
+        sweep(account)
+        pass_time(40)
     sweep(account)
-    pass_time(60)
-    sweep(account)
-    settings.BINGX_URLS = real
-    assert [row["status"] for row in Order.objects.order_by("id").values()] == [row["status"] for row in orders]
-    assert len(working(paper)) == 2
+    assert list(Order.objects.order_by("id").values_list("role", "status", "reason")) == orders
     assert again(covered).uncovered_since is None
     assert again(naked).status == Operation.Status.OPEN
     assert notices() == ["unprotected"]
+    settings.BINGX_URLS = real
     sweep(account)
     assert len(working(paper)) == 3
     assert again(naked).uncovered_since is None
     assert notices() == []
+
+
+def test_what_could_not_be_sent_was_not_refused(make: Callable[..., Strategy], settings: Any) -> None:
+    operation = enter(make(**STOP))
+    settings.BINGX_URLS = settings.BINGX_URLS | {"paper": "http://127.0.0.1:9"}
+    for seconds in (2, 4, 8):
+        protection.protect(operation)
+        pass_time(seconds)
+    assert Order.objects.filter(reason="not_sent").count() == 3
+    assert again(operation).status == Operation.Status.OPEN
 
 
 def test_a_list_that_cannot_be_read_is_replaced_by_asking_for_each(

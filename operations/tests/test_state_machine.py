@@ -5,11 +5,13 @@
 
 import os
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -58,6 +60,7 @@ SEED = int(os.environ.get("PELUSA_MACHINE_SEED", "0")) or secrets.randbits(32)
 FEW_EXAMPLES = 15
 STEPS = 30
 
+Signal = tuple[str, str, str]
 ALARMS = st.sampled_from(
     [
         ("one", "BTCUSDT.P", "long"),
@@ -71,6 +74,28 @@ PRICES = {"BTC-USDT": 50000, "ETH-USDT": 3000, "BTC-USD": 50000}
 AFTER = ["timeout_after", "reset_after", "gateway_after", "garbage_after", "codeless_after", "busy_after"]
 BEFORE = ["lost_before", "reset_before", "busy_before", "rate_limit"]
 SUSPENDED = {"code": 101415, "msg": "suspended"}
+QUIRKS = [
+    {"dedupe": "none"},
+    {"dedupe": "one-second"},
+    {"lookup_lag_ms": 600_000},
+    {"lookup_lag_ms": 600_000, "lag_everywhere": True},
+    {"stale_cancel": 1.0},
+    {"bare_order": 1.0},
+    {"partial_fills": {"slices": 3, "every_ms": 0}},
+    {"partial_fills": {"slices": 3, "every_ms": 30}},
+    {"reject_entries": {"code": 101204, "msg": "Insufficient margin"}},
+    {"reject_exits": SUSPENDED},
+    {"reject_stops": SUSPENDED},
+]
+Peril = tuple[str, int] | None
+PERILS: st.SearchStrategy[Peril] = st.one_of(
+    st.none(),
+    st.tuples(st.just("dies"), st.integers(1, 90)),
+    st.tuples(st.just("sleeps"), st.integers(1, 16)),
+    st.tuples(st.sampled_from(["is late", "is late", *AFTER, *BEFORE]), st.just(0)),
+)
+MOST_SLEEPERS = 3
+BELLS = st.integers(0, 8)
 SWEEPS = [
     entry["task"] for entry in app.conf.beat_schedule.values() if entry["task"].startswith(("alarms.", "operations."))
 ]
@@ -85,7 +110,7 @@ def task_of(name: str) -> Task:
 
 
 class Machine(RuleBasedStateMachine):
-    """One trader with two accounts, six strategies on seven lanes, and everything that can go wrong."""
+    """One trader with two accounts, seven strategies on six lanes, and everything that can go wrong."""
 
     bodies = Bundle("bodies")
 
@@ -95,36 +120,34 @@ class Machine(RuleBasedStateMachine):
         self.faults: dict[str, Any] = {}
         self.distinct: set[bytes] = set()
         self.numbers = count()
+        self.steps_since_rest = 0
         forget_everything(paper, perils)
 
     # What the world does
 
-    @rule(target=bodies, alarm=ALARMS, deed=st.sampled_from(["open", "open", "close"]), bells=st.integers(0, 8))
-    def alarm(self, alarm: tuple[str, str, str], deed: str, bells: int) -> bytes:
-        body = self._alarm(alarm, deed)
-        self.work(bells)
-        return body
-
     @initialize(target=bodies, alarm=ALARMS)
-    def first_alarm(self, alarm: tuple[str, str, str]) -> bytes:
-        return self.alarm(alarm, "open", 5)
+    def first_alarm(self, alarm: Signal) -> bytes:
+        return self.alarm(alarm, "open", None, 5)
 
-    @rule(alarm=ALARMS)
-    def flip(self, alarm: tuple[str, str, str]) -> None:
-        for deed in ("close", "open"):
-            self._alarm(alarm, deed)
-        self.work(8)
-
-    def _alarm(self, alarm: tuple[str, str, str], deed: str) -> bytes:
+    @rule(target=bodies, alarm=ALARMS, deed=st.sampled_from(["open", "open", "close"]), peril=PERILS, bells=BELLS)
+    def alarm(self, alarm: Signal, deed: str, peril: Peril, bells: int) -> bytes:
         name, ticker, leg = alarm
         moment = timezone.now() - timedelta(seconds=5) + timedelta(milliseconds=next(self.numbers))
         body = alarm_body(f"order {deed} {leg}", at=moment, ticker=ticker, Strategy=name)
-        self._deliver(body)
+        with self._in_peril(peril):
+            self._deliver(body)
+            self._answer(bells)
         return body
 
-    @rule(body=bodies)
-    def resend(self, body: bytes) -> None:
-        self._deliver(body)
+    @rule(alarm=ALARMS, peril=PERILS, bells=BELLS)
+    def flip(self, alarm: Signal, peril: Peril, bells: int) -> None:
+        self.alarm(alarm, "close", None, 0)
+        self.alarm(alarm, "open", peril, bells)
+
+    @rule(body=bodies, peril=PERILS)
+    def resend(self, body: bytes, peril: Peril) -> None:
+        with self._in_peril(peril):
+            self._deliver(body)
 
     def _deliver(self, body: bytes) -> None:
         """Deliver as TradingView does: again, when no answer came."""
@@ -132,19 +155,19 @@ class Machine(RuleBasedStateMachine):
         while not self.perils.run(lambda: record_alarm(body, "127.0.0.1")):
             pass
 
-    @rule(seconds=st.sampled_from([1, 2, 4, 8, 12, 61, 400]))
+    @rule(seconds=st.sampled_from([1, 2, 4, 8, 12, 12, 61, 400]))
     def time_passes(self, seconds: int) -> None:
         self.perils.offset += timedelta(seconds=seconds)
         # The look-up may lag, but not longer than the fence waits
         self.faults.pop("lag_everywhere", None)
         self._apply_faults()
 
-    @rule(symbol=st.sampled_from(list(PRICES)), permille=st.sampled_from([-30, -12, -5, 0, 5, 12, 30]))
-    def price_moves(self, symbol: str, permille: int) -> None:
-        self._pin(symbol, permille)
-
-    def _pin(self, symbol: str, permille: int) -> None:
+    @rule(
+        symbol=st.sampled_from(list(PRICES)), permille=st.sampled_from([-30, -12, 0, 12, 30]), rounds=st.integers(0, 1)
+    )
+    def price_moves(self, symbol: str, permille: int, rounds: int) -> None:
         self.paper.control("prices", **{symbol: str(PRICES[symbol] * (1000 + permille) // 1000)})
+        self.sweep_everything(None, rounds)
 
     # What fails
 
@@ -157,25 +180,9 @@ class Machine(RuleBasedStateMachine):
         self.faults[group] = {**self.faults.get(group, {}), kind: odds}
         self._apply_faults()
 
-    @rule(
-        switch=st.sampled_from(
-            [
-                {"dedupe": "none"},
-                {"dedupe": "one-second"},
-                {"lookup_lag_ms": 600_000},
-                {"lookup_lag_ms": 600_000, "lag_everywhere": True},
-                {"stale_cancel": 1.0},
-                {"bare_order": 1.0},
-                {"partial_fills": {"slices": 3, "every_ms": 0}},
-                {"partial_fills": {"slices": 3, "every_ms": 30}},
-                {"reject_entries": {"code": 101204, "msg": "Insufficient margin"}},
-                {"reject_exits": SUSPENDED},
-                {"reject_stops": SUSPENDED},
-            ]
-        )
-    )
-    def quirk(self, switch: dict[str, Any]) -> None:
-        self.faults |= switch
+    @rule(quirk=st.sampled_from(QUIRKS))
+    def quirk(self, quirk: dict[str, Any]) -> None:
+        self.faults |= quirk
         self._apply_faults()
 
     @rule()
@@ -183,30 +190,36 @@ class Machine(RuleBasedStateMachine):
         self.faults = {}
         self._apply_faults()
 
-    def _apply_faults(self) -> None:
-        # Clears the endpoints that a rate limit has shut, too
+    def _apply_faults(self, **more: Any) -> None:
+        # Opens the endpoints that a rate limit has shut, too
         self.paper._session.delete(f"{self.paper.url}/paper/faults", timeout=10)
-        if self.faults:
-            self.paper.control("faults", seed=next(self.numbers), hold_ms=20, rate_limit_ms=30_000, **self.faults)
+        switches = self.faults | more
+        if switches:
+            self.paper.control("faults", seed=next(self.numbers), hold_ms=20, rate_limit_ms=30_000, **switches)
 
-    @rule(steps=st.integers(1, 120))
-    def next_process_dies(self, steps: int) -> None:
-        self.perils.steps_to_death = steps
-
-    @rule(steps=st.integers(1, 20))
-    def next_process_falls_asleep(self, steps: int) -> None:
-        if len(self.perils.sleepers) < 3:
+    @contextmanager
+    def _in_peril(self, peril: Peril) -> Iterator[None]:
+        """Let one thing go wrong while the block runs; who fell asleep goes on sleeping."""
+        kind, steps = peril or ("", 0)
+        if kind == "dies":
+            self.perils.steps_to_death = steps
+        elif kind == "sleeps" and len(self.perils.sleepers) < MOST_SLEEPERS:
             self.perils.steps_to_sleep = steps
+        elif kind == "is late":
+            self.perils.is_next_order_late = True
+        elif kind in AFTER + BEFORE:
+            self._apply_faults(orders={kind: 1.0})
+        try:
+            yield
+        finally:
+            self.perils.calm()
+            if kind in AFTER + BEFORE:
+                self._apply_faults()
 
     @precondition(lambda self: self.perils.sleepers)
     @rule()
     def wake(self) -> None:
-        if self.perils.sleepers:
-            self.perils.sleepers.pop(0).wake()
-
-    @rule()
-    def next_order_is_late(self) -> None:
-        self.perils.is_next_order_late = True
+        self.perils.sleepers.pop(0).wake()
 
     @precondition(lambda self: self.perils.late)
     @rule()
@@ -225,9 +238,9 @@ class Machine(RuleBasedStateMachine):
         account = None if is_all else Account.objects.get(name="hedging")
         killswitch.pull(account, "trader", "to see what happens")
         pulled_at = timezone.now()
-        self._sweep_and_work()
+        self.sweep_everything(None, 1)
         if wakes:
-            self.wake()
+            self.perils.wake_all()
         submitted = OrderEvent.objects.filter(source="us", status="submitted", order__role=Order.Role.ENTRY)
         if account:
             submitted = submitted.filter(order__lane__account=account)
@@ -235,40 +248,46 @@ class Machine(RuleBasedStateMachine):
         assert not late, f"sent after the kill switch was pulled: {[each.order for each in late]}"
         killswitch.release(account, "trader", "seen enough")
 
-    @rule(number=st.integers(0, 5))
-    def close_by_hand(self, number: int) -> None:
+    @rule(number=st.integers(0, 5), peril=PERILS, bells=BELLS)
+    def close_by_hand(self, number: int, peril: Peril, bells: int) -> None:
         live = list(Operation.objects.filter(status__in=Operation.STACKABLE).order_by("id")[:6])
         if live:
-            self.perils.run(lambda: _close_by_hand(live[number % len(live)]))
+            with self._in_peril(peril):
+                self.perils.run(lambda: _close_by_hand(live[number % len(live)]))
+                self._answer(bells)
 
     # What our processes do
 
-    @rule(most=st.integers(1, 10))
-    def work(self, most: int) -> None:
-        """Answer bells, oldest first; one that dies on the way takes its bell with it."""
-        for _ in range(most):
-            if self.perils.bells:
-                name, row_id = self.perils.bells.popleft()
-                self.perils.run(lambda name=name, row_id=row_id: task_of(name)(row_id))
+    @rule(peril=PERILS, bells=BELLS)
+    def work(self, peril: Peril, bells: int) -> None:
+        with self._in_peril(peril):
+            self._answer(bells)
 
-    @rule(name=st.sampled_from(SWEEPS))
-    def sweep(self, name: str) -> None:
-        self.perils.run(task_of(name))
+    def _answer(self, bells: int) -> None:
+        """Answer that many bells, oldest first; who dies on the way takes the bell along."""
+        for _ in range(min(bells, len(self.perils.bells))):
+            name, row_id = self.perils.bells.popleft()
+            self.perils.run(partial(task_of(name), row_id))
 
-    @rule(rounds=st.integers(1, 2))
-    def sweep_everything(self, rounds: int) -> None:
-        for _ in range(rounds):
-            self._sweep_and_work()
+    @rule(peril=PERILS, name=st.sampled_from(SWEEPS), bells=BELLS)
+    def sweep(self, peril: Peril, name: str, bells: int) -> None:
+        with self._in_peril(peril):
+            self.perils.run(task_of(name))
+            self._answer(bells)
 
-    def _sweep_and_work(self) -> None:
-        for name in SWEEPS:
-            self.sweep(name)
-            self.work(200)
+    @rule(peril=PERILS, rounds=st.integers(1, 2))
+    def sweep_everything(self, peril: Peril, rounds: int) -> None:
+        with self._in_peril(peril):
+            for name in SWEEPS * rounds:
+                self.perils.run(task_of(name))
+                while self.perils.bells:
+                    self._answer(1)
 
     # What must hold
 
     @invariant()
     def the_laws_hold(self) -> None:
+        self.steps_since_rest += 1
         check_always(Books(self.paper))
         self._check_alarms()
 
@@ -276,16 +295,17 @@ class Machine(RuleBasedStateMachine):
         stored = Alarm.objects.exclude(status=Alarm.Status.DUPLICATE).count()
         assert stored == len(self.distinct), f"{len(self.distinct)} alarms were sent, {stored} stored"
 
+    @precondition(lambda self: self.steps_since_rest > STEPS // 3)
     @rule()
     def all_heals(self) -> None:
         """The faults end and everything comes to rest, whatever happened; then life goes on."""
-        self.perils.calm()
+        self.steps_since_rest = 0
         self.faults_end()
         self.perils.deliver_late()
         self.perils.wake_all()
         for _ in range(60):
             wait_until(self._no_order_trickles, what="for partial fills")
-            self._sweep_and_work()
+            self.sweep_everything(None, 1)
             if not unrest():
                 break
             self.perils.offset += timedelta(seconds=12)
@@ -297,8 +317,10 @@ class Machine(RuleBasedStateMachine):
         return not any(row["type"] == "MARKET" and row["status"] in OPEN_THERE for row in self.paper.ledger())
 
     def teardown(self) -> None:
-        self.all_heals()
-        self._count()
+        # What broke already would only be hidden by what follows from it
+        if sys.exception() is None:
+            self.all_heals()
+            self._count()
 
     def _count(self) -> None:
         self.perils.tally += Counter(
