@@ -137,16 +137,19 @@ def _check_sequence(found: Findings, theirs: list[dict[str, Any]], ours: dict[st
 
 
 def _check_positions(found: Findings, held: list[dict[str, Any]]) -> None:
-    theirs: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    ours: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    """Compare each side of each account and symbol; a short is negative at the exchange, and so is our share of it."""
+    theirs: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
+    ours: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
     for position in held:
-        theirs[position["account"], position["symbol"]] += Decimal(position["quantity"])
+        theirs[position["account"], position["symbol"], position["side"]] += Decimal(position["quantity"])
     for operation in Operation.objects.filter(status__in=Operation.LIVE).select_related("account"):
-        ours[operation.account.api_key, operation.symbol] += operation.held_quantity
+        side = "BOTH" if operation.account.position_mode == "one_way" else operation.position_side
+        share = operation.held_quantity if operation.leg == "long" else -operation.held_quantity
+        ours[operation.account.api_key, operation.symbol, side] += share
     for key in theirs.keys() | ours.keys():
         if theirs[key] != ours[key]:
             found.books += 1
-            found.problems.append(f"{key[1]}: we hold {ours[key]}, the exchange says {theirs[key]}")
+            found.problems.append(f"{key[1]} {key[2]}: we hold {ours[key]}, the exchange says {theirs[key]}")
 
 
 def _check_cover(found: Findings, ledger: list[dict[str, Any]]) -> None:

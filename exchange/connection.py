@@ -18,7 +18,12 @@ def connect(account: Account) -> BingX:
 
 def connect_for_market_data() -> BingX:
     """Return this thread's client for public data, in the environment that PELUSA_TRADING names."""
-    return _client(settings.BINGX_URLS[settings.PELUSA_TRADING], "", "")
+    return connect_to(settings.PELUSA_TRADING)
+
+
+def connect_to(environment: str) -> BingX:
+    """Return this thread's client for an environment's public data."""
+    return _client(settings.BINGX_URLS[environment], "", "")
 
 
 def _client(url: str, key: str, secret: str) -> BingX:

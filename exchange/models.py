@@ -62,3 +62,17 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.environment})"
+
+
+class ExchangeClock(models.Model):
+    """How far an environment's clock is ahead of ours, as last measured: every fence rests on it."""
+
+    environment = models.CharField(max_length=8, choices=Account.Environment.choices, unique=True)
+    offset_ms = models.IntegerField(help_text="Their clock minus ours.")
+    measured_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["environment"]
+
+    def __str__(self) -> str:
+        return f"{self.environment}: {self.offset_ms} ms"

@@ -98,7 +98,7 @@ def parse_order(market: Market, row: Row, asked: OrderRequest | None = None) -> 
 
 
 def _status_that_fits(row: Row, filled: Decimal) -> ReportStatus:
-    """Return the status; one that calls an order filled and names no quantity is not believed: it is asked for again."""
+    """Return the status; one that calls an order filled and names no quantity is not believed: it is asked again."""
     status = parse_status(row)
     return ReportStatus.ACCEPTED if status is ReportStatus.FILLED and not filled else status
 

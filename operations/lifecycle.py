@@ -43,7 +43,8 @@ def standing_of(strategy: Strategy, leg: str) -> Standing:
         return Standing()
     entries = operation.orders.filter(role=Order.Role.ENTRY).prefetch_related("protection")
     least = _least_sellable(operation)
-    return Standing(is_live=True, entries=sum(_takes_a_place(entry, least) for entry in entries))
+    stacked = sum(_takes_a_place(entry, least) for entry in entries)
+    return Standing(is_live=True, entries=stacked, since=operation.created_at)
 
 
 def _takes_a_place(entry: Order, least: Decimal) -> bool:

@@ -156,7 +156,8 @@ def _netting_denial(order: Order) -> Denial | None:
     if order.lane.account.position_mode != Account.Mode.ONE_WAY or order.lane.market == MarketChoices.SPOT:
         return None
     other = Operation.objects.filter(account=order.lane.account, market=order.lane.market, symbol=order.lane.symbol)
-    other = other.filter(status__in=Operation.LIVE).exclude(leg=order.operation.leg)
+    # Only what is held can be netted, and at an order's turn nothing else of its lane is on the way
+    other = other.filter(status__in=Operation.LIVE, held_quantity__gt=0).exclude(leg=order.operation.leg)
     if other.exists():
         return Denial("one_way_conflict", {"leg": order.operation.leg, "other": other.values_list("leg", flat=True)[0]})
     return None

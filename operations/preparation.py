@@ -8,6 +8,7 @@ from django.utils import timezone
 from loguru import logger
 
 from exchange.bingx import BingX
+from exchange.clock import TOLERANCE, known_offset
 from exchange.errors import RateLimited, Refused
 from exchange.models import Account
 from exchange.rounding import round_down
@@ -122,6 +123,13 @@ def exit_quantity(order: Order) -> Decimal:
     return round_down(held, instrument.step_size) if instrument else held
 
 
+def _clock_denial(account: Account) -> Denial | None:
+    offset = known_offset(account.environment)
+    if abs(offset) <= TOLERANCE:
+        return None
+    return Denial("clock_off", {"offset": f"{offset.total_seconds():.1f}", "most": f"{TOLERANCE.total_seconds():.0f}"})
+
+
 def crumbs(order: Order, quantity: Decimal, price: Decimal) -> Denial | None:
     """Return why a spot exit cannot be sold: it is worth less than the exchange takes."""
     instrument = instrument_of(order)
@@ -133,7 +141,7 @@ def crumbs(order: Order, quantity: Decimal, price: Decimal) -> Denial | None:
 
 def _prepare_entry(order: Order, client: BingX) -> Prepared:
     instrument = instrument_of(order)
-    denial = check_entry(order, instrument, timezone.now())
+    denial = check_entry(order, instrument, timezone.now()) or _clock_denial(order.lane.account)
     if denial or instrument is None:
         return Prepared(denial=denial)
     leg = order.operation.strategy.legs.filter(name=order.operation.leg).first()

@@ -169,6 +169,8 @@ def _restore(operation: Operation) -> bool:
     while not is_paused(lane):
         waiting, outdated = _arrange(operation, tried)
         for order in waiting:
+            if is_paused(lane):
+                return False
             tried.add(cover_of(order).slot)
             _place(order, client)
         replaced = next((order for order in outdated if order.pk not in given_up), None)

@@ -14,6 +14,7 @@ from django.utils import timezone
 from loguru import logger
 
 from exchange.bingx import BingX
+from exchange.clock import known_offset
 from exchange.connection import connect
 from exchange.errors import OrderNotFound
 from exchange.types import FillReport, Market, OrderReport
@@ -44,7 +45,8 @@ def fence_of(order: Order) -> datetime:
     """Return the moment after which the exchange refuses the order's last request, should it still be on its way."""
     if order.submitted_at is None:
         raise ValueError(f"order {order.client_order_id} was never submitted")
-    return order.submitted_at + RECEIVE_WINDOW + CLOCK_SKEW + MARGIN
+    # Should our clock be ahead, the exchange takes the request for so much longer than our clock says
+    return order.submitted_at + RECEIVE_WINDOW + CLOCK_SKEW + MARGIN + abs(known_offset(order.lane.account.environment))
 
 
 def settle(order: Order) -> None:

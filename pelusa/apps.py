@@ -11,8 +11,8 @@ class PelusaConfig(AppConfig):
     name = "pelusa"
 
     def ready(self) -> None:
-        from pelusa import checks, schema  # noqa: F401  they register themselves
         from exchange.main_account import keep_main_account
+        from pelusa import checks, schema  # noqa: F401  they register themselves
         from pelusa.addresses import parse_rules
         from pelusa.logs import keep_account_keys_out
         from pelusa.roles import make_roles

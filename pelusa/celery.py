@@ -73,6 +73,11 @@ app.conf.update(
             "schedule": 15.0,
             "options": {"expires": 10},
         },
+        "measure the exchange's clock": {
+            "task": "exchange.tasks.measure_clocks",
+            "schedule": 30.0,
+            "options": {"expires": 30},
+        },
         "refresh instruments": {
             "task": "market.tasks.refresh_instruments",
             "schedule": 3600.0,

@@ -30,7 +30,7 @@ class Strategy(models.Model):
         max_length=40, editable=False, help_text="The symbol without its hyphen: what alarms are matched by."
     )
     is_active = models.BooleanField(
-        default=True, help_text="Off: its alarms are answered with a reason and trade nothing."
+        default=True, help_text="Off: no new entries. An alarm that closes what it holds still does."
     )
     active_from = models.DateTimeField(null=True, blank=True, help_text="UTC. Empty: since ever.")
     active_until = models.DateTimeField(null=True, blank=True, help_text="UTC. Empty: for ever.")

@@ -58,6 +58,7 @@ SENTENCES = {
         "The account is in one-way mode and holds the {other} leg: an entry of the {leg} leg would only shrink it."
     ),
     "books_differ": _("Entries are stopped: our books say {ours} on the {side} side, the exchange says {theirs}."),
+    "clock_off": _("The exchange's clock is {offset} s from this server's; no entry is sent beyond {most} s."),
     "crumbs": _(
         "What is left of {symbol} is worth {notional}; the smallest order is worth {min_notional}. It stays as crumbs."
     ),

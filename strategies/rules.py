@@ -9,6 +9,7 @@ from strategies.gates import Gate
 
 # TradingView's clock and ours may differ, and a message travels
 FUTURE_TOLERANCE = timedelta(seconds=60)
+PASSED_BY_EXITS = frozenset({"strategy_off", "before_active_dates", "after_active_dates", "alarm_too_old"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Standing:
 
     is_live: bool = False
     entries: int = 0
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def ignore(reason: str, **facts: Any) -> Verdict:
 def decide(signal: Signal, rules: StrategyRules, gate: Gate, standing: Standing, now: datetime) -> Verdict:
     """Return what the strategy does about the signal at `now`, and because of what."""
     refusal = _out_of_service(signal, rules, now)
-    if refusal:
+    if refusal and not (refusal.reason in PASSED_BY_EXITS and _leaves_what_is_held(signal, standing)):
         return refusal
     leg = rules.legs.get(signal.leg)
     if leg is None:
@@ -82,15 +84,23 @@ def decide(signal: Signal, rules: StrategyRules, gate: Gate, standing: Standing,
     return _leave(signal, leg, standing)
 
 
-def age_of(signal: Signal, now: datetime) -> timedelta:
-    """Return how long ago the alarm happened, by its own time or by its arrival, whichever is longer ago.
+def _leaves_what_is_held(signal: Signal, standing: Standing) -> bool:
+    """Tell whether the alarm closes what the strategy holds and happened after that began.
+
+    Staying in a position is the greater risk: a strategy that is off, or an alarm that waited, still may leave.
+    """
+    is_close = signal.kind == "order" and signal.action == "close"
+    return is_close and standing.is_live and (standing.since is None or happened_at(signal) >= standing.since)
+
+
+def happened_at(signal: Signal) -> datetime:
+    """Return when the alarm happened, by its own time or by its arrival, whichever is earlier.
 
     A time on its interval's grid names the bar, which fires when it closes: up to one interval later.
     """
-    happened = signal.alarm_time
-    if is_on_grid(happened, signal.interval):
-        happened = next_open(happened, signal.interval)
-    return now - min(happened, signal.received_at)
+    is_bar = is_on_grid(signal.alarm_time, signal.interval)
+    fired_at = next_open(signal.alarm_time, signal.interval) if is_bar else signal.alarm_time
+    return min(fired_at, signal.received_at)
 
 
 def _out_of_service(signal: Signal, rules: StrategyRules, now: datetime) -> Verdict | None:
@@ -108,7 +118,7 @@ def _out_of_time(signal: Signal, max_age: int, now: datetime) -> Verdict | None:
     ahead = signal.alarm_time - signal.received_at
     if ahead > FUTURE_TOLERANCE:
         return ignore("alarm_from_the_future", alarm_time=_shown(signal.alarm_time), ahead=int(ahead.total_seconds()))
-    age = age_of(signal, now)
+    age = now - happened_at(signal)
     # A gate alarm is a statement about the market, not an act: it stays true until another replaces it
     if signal.kind == "order" and age > timedelta(seconds=max_age):
         return ignore("alarm_too_old", age=int(age.total_seconds()), max_age=max_age)

@@ -71,8 +71,10 @@ def test_a_pulled_switch_denies_entries_and_says_who_and_why(strategy: Strategy,
 
 @one_process
 def test_the_claim_looks_once_more(strategy: Strategy, paper: PaperExchange) -> None:
-    order = decide(strategy)
-    prepared = prepare(execution.next_order(order.lane), connect(strategy.account))
+    decided = decide(strategy)
+    order = execution.next_order(decided.lane)
+    assert order
+    prepared = prepare(order, connect(strategy.account))
     assert prepared.denial is None
     pull(None, "ana", "stop")
     assert not execution._claim(order, prepared)

@@ -43,7 +43,8 @@ def strategy(account: Account) -> Strategy:
 
 
 def limit(of: Account | Strategy | None = None, **columns: Any) -> Limits:
-    account, strategy = (of if isinstance(of, kind) else None for kind in (Account, Strategy))
+    account = of if isinstance(of, Account) else None
+    strategy = of if isinstance(of, Strategy) else None
     scope = scope_of(account.pk if account else None, strategy.pk if strategy else None)
     return Limits.objects.create(account=account, strategy=strategy, scope=scope, **columns)
 
@@ -95,6 +96,13 @@ def settled(order: Order) -> Order:
     return again(order)
 
 
+def facts_of(order: Order) -> dict[str, Any]:
+    """Return what was compared, as the decision keeps it."""
+    decision = again(order).decision
+    assert decision
+    return dict(decision.facts)
+
+
 def why(order: Order) -> tuple[str, str]:
     """Return the status and the reason, which must have a sentence without a gap and stand in the decision too."""
     order = again(order)
@@ -132,7 +140,7 @@ def test_the_narrowest_of_all_limits_counts(account: Account, strategy: Strategy
     limit(strategy, max_order_notional=D(499))
     order = trade(strategy)
     assert why(order) == ("denied", "order_too_large")
-    assert again(order).decision.facts == {
+    assert facts_of(order) == {
         "scope": "Strategy Stochastic 5m",
         "notional": "500",
         "max_notional": "499",
@@ -159,7 +167,7 @@ def test_what_is_held_and_what_comes_together_stay_within_the_limit(
     third = make_strategy(account, name="third", leg={"size": D("0.0001")})
     order = trade(third)
     assert why(order) == ("denied", "too_much_open")
-    assert again(order).decision.facts["held"] == "1100"
+    assert facts_of(order)["held"] == "1100"
     trade(strategy, CLOSE)
     assert why(trade(third)) == ("filled", "")
 
@@ -223,7 +231,7 @@ def test_an_open_operation_takes_further_entries_where_another_may_not_open(
     other = make_strategy(account, name="other")
     order = trade(other)
     assert why(order) == ("denied", "too_many_operations")
-    assert again(order).decision.facts == {"scope": "Account desk", "open": 1, "max_operations": 1}
+    assert facts_of(order) == {"scope": "Account desk", "open": 1, "max_operations": 1}
     trade(strategy, CLOSE)
     assert why(trade(other)) == ("filled", "")
 
@@ -273,7 +281,7 @@ def test_the_days_loss_stops_entries_when_it_is_reached_fees_included(
     assert order.status == outcome
     if outcome == "denied":
         assert why(order) == ("denied", "daily_loss")
-        assert again(order).decision.facts["loss"] == "10.495"
+        assert facts_of(order)["loss"] == "10.495"
 
 
 def test_a_gain_makes_up_for_a_loss(strategy: Strategy, paper: PaperExchange) -> None:
@@ -318,7 +326,7 @@ def test_a_loss_in_coins_counts_in_quote_money(account: Account, paper: PaperExc
     limit(account, max_daily_loss=D("200.99"))
     order = trade(strategy)
     assert why(order) == ("denied", "daily_loss")
-    assert again(order).decision.facts["loss"] == "201"
+    assert facts_of(order)["loss"] == "201"
 
 
 def test_after_a_loss_entries_rest_until_the_second(strategy: Strategy, paper: PaperExchange) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal as D
+from itertools import count
 from typing import Any
 
 import pytest
@@ -140,7 +141,7 @@ def test_once_the_loss_is_committed_no_claim_passes() -> None:
 
     def before(number: int) -> None:
         if number == CLAIMS // 2:
-            done = {"filled_quantity": D("0.01"), "avg_price": D(49000), "answered_at": timezone.now()}
+            done: dict[str, Any] = {"filled_quantity": D("0.01"), "avg_price": D(49000), "answered_at": timezone.now()}
             assert move(losing, OrderStatus.FILLED, source="answer", **done)
             is_booked.set()
         elif is_booked.is_set():
@@ -157,8 +158,9 @@ def losing_exit(strategy: Strategy) -> Order:
     operation = make_operation(strategy, symbol="LOST-USDT", status=Operation.Status.CLOSING)
     now = timezone.now()
     make_order(operation, submitted_at=now, answered_at=now, avg_price=D(50000))
-    unfilled = {"filled_quantity": D(0), "avg_price": None}
-    return make_order(operation, role="EXIT", side="SELL", status="submitted", submitted_at=now, **unfilled)
+    unfilled: dict[str, Any] = {"filled_quantity": D(0), "avg_price": None}
+    order: Order = make_order(operation, role="EXIT", side="SELL", status="submitted", submitted_at=now, **unfilled)
+    return order
 
 
 def test_a_strategy_that_runs_wild_in_many_threads_sends_exactly_as_many_as_it_may(
@@ -183,3 +185,32 @@ def decide_apart(strategy: Strategy) -> list[Order]:
         orders.append(decide(strategy))
         Operation.objects.filter(pk=orders[-1].operation_id).update(stack_key=None)
     return orders
+
+
+def test_deciding_and_claiming_in_one_lane_at_the_same_time_never_deadlock() -> None:
+    make_instrument("BTC-USDT")
+    account = make_account("desk")
+    strategies = [make_strategy(account, name=f"strategy {number}") for number in range(4)]
+
+    def decide_often(number: int) -> None:
+        for _ in range(20):
+            carry_out(strategies[number], AlarmFacts(next(alarms), "long", timezone.now()), Verdict("open", "entry"))
+            # Each in a new operation, whose foreign keys lock the account and the strategy
+            Operation.objects.filter(strategy=strategies[number]).update(stack_key=None)
+
+    def claim_often(number: int) -> None:
+        for _ in range(30):
+            order = Order.objects.filter(status=OrderStatus.CREATED).order_by("id").first()
+            if order and execution._claim(again(order), SIZED):
+                Order.objects.filter(pk=order.pk).update(status="filled")
+
+    def work(number: int) -> None:
+        try:
+            (decide_often if number < len(strategies) else claim_often)(number)
+        finally:
+            connections.close_all()
+
+    alarms = count(1)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert Order.objects.count() == 4 * 20

@@ -709,12 +709,35 @@ def test_a_rate_limit_pauses_the_account_and_nothing_is_concluded(
     Lane.objects.update(paused_until=timezone.now() + timedelta(minutes=1))
     paper.control("faults", lookups=None)
     cancel_as_a_human(live()[0])
+    Leg.objects.update(take_profit_general=D(9))
     sweep(account)
+    protection.protect(operation)
     assert placed(paper) == 1, "the account is paused"
+    Leg.objects.update(take_profit_general=None)
     Lane.objects.update(paused_until=None)
     sweep(account)
     assert placed(paper) == 2
     assert again(operation).uncovered_since is None
+
+
+def test_a_rate_limit_while_placing_leaves_the_rest_for_later(
+    make: Callable[..., Strategy], account: Account, paper: PaperExchange
+) -> None:
+    operation = enter(make(**BOTH))
+    paper.control("faults", orders={"rate_limit": 1}, rate_limit_ms=1)
+    # The pause that the exchange names is over at once: a limit that names none lasts longer
+    protection.protect(operation)
+    assert {order.status for order in live()} <= {OrderStatus.SUBMITTED, OrderStatus.CREATED}
+    assert placed(paper) == 0
+    assert again(operation).status == Operation.Status.OPEN
+    paper.control("faults", orders=None)
+    for seconds in (11, 3):
+        pass_time(seconds)
+        settle_all()
+    Lane.objects.update(paused_until=None)
+    sweep(account)
+    assert len(working(paper)) == 2
+    assert placed(paper) == 2
 
 
 # Crashes and lost answers

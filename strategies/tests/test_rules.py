@@ -96,8 +96,28 @@ def test_entries_are_stacked_up_to_the_pyramiding(entries: int, outcome: str) ->
     assert answer(standing=Standing(True, entries)).outcome == outcome
 
 
-def test_a_strategy_that_is_off_ignores_closes_too() -> None:
-    assert answer(CLOSE, rules=replace(RULES, is_active=False), standing=Standing(True, 1)).reason == "strategy_off"
+OFF = replace(RULES, is_active=False)
+HOLDS = Standing(True, 1, since=EVENT - timedelta(minutes=10))
+
+
+def test_a_strategy_that_is_off_takes_no_entry_and_still_leaves_what_it_holds() -> None:
+    assert answer(rules=OFF).reason == "strategy_off"
+    assert answer(CLOSE, rules=OFF, standing=HOLDS).outcome == "close"
+    assert answer(CLOSE, rules=OFF).reason == "strategy_off"
+
+
+def test_a_close_that_waited_too_long_still_leaves_what_is_held() -> None:
+    assert answer(CLOSE, standing=HOLDS, now=EVENT + timedelta(hours=1)).outcome == "close"
+
+
+def test_an_old_close_does_not_leave_what_was_entered_after_it() -> None:
+    old = replace(CLOSE, alarm_time=EVENT - timedelta(minutes=11))
+    assert answer(old, standing=HOLDS).reason == "alarm_too_old"
+
+
+def test_a_close_from_the_future_is_not_believed() -> None:
+    ahead = replace(CLOSE, alarm_time=EVENT + timedelta(hours=2, seconds=1))
+    assert answer(ahead, standing=HOLDS).reason == "alarm_from_the_future"
 
 
 @pytest.mark.parametrize(

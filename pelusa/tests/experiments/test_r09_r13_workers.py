@@ -1,0 +1,126 @@
+"""R09, R10, R11, R13 and R20: one order for each intention, whatever becomes of workers and answers."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.faultproxy import Line
+from pelusa.tests.experiments.rig import Rig, frozen, running_rig, scaled
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600), pytest.mark.xdist_group("r09")]
+
+# What a lying exchange does: see exchange/paper/faults.py. A delay is up to 2.5 times the receive window
+LIES = {
+    "orders": {
+        "lost_before": 0.06,
+        "reset_after": 0.04,
+        "timeout_after": 0.02,
+        "gateway_after": 0.04,
+        "garbage_after": 0.02,
+        "delay": 0.08,
+        "delay_ms": [100, 12_500],
+    },
+    "lookups": {"reset_before": 0.05},
+    "hold_ms": 6_000,
+    "lookup_lag_ms": 300,
+}
+
+
+@pytest.fixture(scope="module")
+def system(template: Path) -> Iterator[Rig]:
+    with running_rig(template, "exchange", workers=3) as rig:
+        yield rig
+
+
+@pytest.fixture
+def rig(system: Rig) -> Rig:
+    system.start_over(lanes=16)
+    return system
+
+
+def test_r09_workers_killed_at_random_send_each_order_once(rig: Rig) -> None:
+    with rig.trading(scaled(80), rate=10) as sender:
+        for _ in range(scaled(10)):
+            time.sleep(rig.dice.uniform(0.2, 0.8))
+            rig.kill("worker")
+    rig.judge_all(sender)
+
+
+@pytest.mark.parametrize("dedupe", ["strict", "one-second", "none"])
+def test_r10_a_lying_exchange_gets_each_order_once(rig: Rig, dedupe: str) -> None:
+    rig.system.paper.control("faults", seed=rig.dice.randrange(10**6), dedupe=dedupe, **LIES)
+    with rig.trading(scaled(32), rate=10) as sender:
+        time.sleep(1)
+        rig.kill("worker")
+    rig.judge_all(sender)
+
+
+def test_r11_a_worker_that_was_stopped_longer_than_the_window_doubles_nothing(rig: Rig) -> None:
+    """Requests are held between the commit and the exchange, by a stopped process or on the way, past the fence."""
+    held = {"delay": 0.25, "delay_ms": [6_000, 12_500]}
+    rig.system.paper.control("faults", seed=rig.dice.randrange(10**6), dedupe="none", orders=held)
+    for _ in range(scaled(1)):
+        with rig.trading(32, rate=16) as sender:
+            stopped = [pid for name, pid in rig.supervisor.pids().items() if name in ("worker0", "worker1")]
+            time.sleep(rig.dice.uniform(0.2, 1.0))
+            with frozen(stopped[0]), frozen(stopped[1]):
+                time.sleep(rig.dice.uniform(11, 13))
+    rig.judge_all(sender)
+
+
+def test_r13_an_exchange_that_hangs_or_drips_holds_no_worker_for_ever(rig: Rig) -> None:
+    rig.system.paper.control("faults", orders={"timeout_after": 0.5}, hold_ms=60_000)
+    with rig.trading(scaled(16), rate=16) as sender:
+        rig.lines["exchange"].turn(Line.DRIP, delay=2.0)
+        time.sleep(8)
+        rig.lines["exchange"].turn(Line.FROZEN)
+        time.sleep(2)
+        rig.lines["exchange"].turn(Line.OPEN)
+    rig.system.paper.control("faults", reset=True)
+    rig.judge_all(sender)
+
+
+def test_r20_a_reversal_reaches_the_exchange_as_close_then_open(system: Rig) -> None:
+    system.start_over(lanes=8, legs=("long", "short"))
+    sender = system.tradingview()
+    with ThreadPoolExecutor(8) as clients:
+        done = [clients.submit(reverse, system, sender, lane, scaled(3)) for lane in range(8)]
+        for _ in range(scaled(3)):
+            time.sleep(system.dice.uniform(0.3, 0.8))
+            system.kill("worker")
+        for each in done:
+            each.result()
+    system.judge_all(sender)
+    for rows in by_lane(system.system.paper.ledger()).values():
+        check_never_twice(rows)
+
+
+def reverse(rig: Rig, sender: Any, lane: int, times: int) -> None:
+    """Send, as a strategy that reverses does, the close of one leg and the open of the other, both in one second."""
+    sender.send(rig.alarm("order open long", lane))
+    legs = ["long", "short"] * times
+    for leg, other in zip(legs, legs[1:], strict=False):
+        for order in (f"order close {leg}", f"order open {other}"):
+            sender.send(rig.alarm(order, lane))
+
+
+def by_lane(ledger: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in ledger:
+        rows[row["account"], row["symbol"]].append(row)
+    return rows
+
+
+def check_never_twice(rows: list[dict[str, Any]]) -> None:
+    """Close and open in turn: what is held, both legs together, never exceeds the size of one entry."""
+    held, size = Decimal(0), Decimal(rows[0]["executed"])
+    for row in rows:
+        opens = (row["side"] == "BUY") == (row["position_side"] == "LONG")
+        held += Decimal(row["executed"]) if opens else -Decimal(row["executed"])
+        assert 0 <= held <= size, rows
