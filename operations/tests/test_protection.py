@@ -650,6 +650,21 @@ def test_a_refused_stop_is_tried_again_and_then_the_operation_is_closed(
     assert notices() == []
 
 
+def test_a_refusal_that_passes_in_a_moment_closes_nothing_before_its_time(
+    make: Callable[..., Strategy], account: Account, paper: PaperExchange
+) -> None:
+    paper.control("faults", reject_stops={"code": 101214, "msg": "funding is being settled"})
+    operation = cover(make(**STOP))
+    for seconds in (2, 4, 8):
+        pass_time(seconds)
+        sweep(account)
+    assert Order.objects.filter(status="rejected").count() == 4
+    assert again(operation).status == Operation.Status.OPEN
+    pass_time(17)
+    sweep(account)
+    assert again(operation).status == Operation.Status.CLOSING, "30 s are over"
+
+
 def test_a_strategy_that_says_tell_keeps_its_operation_and_keeps_telling(
     make: Callable[..., Strategy], account: Account, paper: PaperExchange
 ) -> None:
@@ -725,7 +740,6 @@ def test_a_rate_limit_while_placing_leaves_the_rest_for_later(
 ) -> None:
     operation = enter(make(**BOTH))
     paper.control("faults", orders={"rate_limit": 1}, rate_limit_ms=1)
-    # The pause that the exchange names is over at once: a limit that names none lasts longer
     protection.protect(operation)
     assert {order.status for order in live()} <= {OrderStatus.SUBMITTED, OrderStatus.CREATED}
     assert placed(paper) == 0
