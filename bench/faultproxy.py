@@ -102,6 +102,10 @@ class FaultProxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.CancelledError):
+            await self._connect(reader, near)
+
+    async def _connect(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         if self.state == Line.RESET:
             _reset(near)
             return

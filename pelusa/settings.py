@@ -205,6 +205,8 @@ UNFOLD = {
 
 # Trading
 PELUSA_TRADING = one_of("PELUSA_TRADING", setting("PELUSA_TRADING", "paper"), ("paper", "vst", "live"))
+# A brake that needs no database: entries stop, exits go on
+PELUSA_HALT = yes_or_no("PELUSA_HALT", setting("PELUSA_HALT", "off"))
 _paper_url = setting("BINGX_PAPER_URL", "")
 EMBEDDED_PAPER = not _paper_url
 BINGX_URLS = {

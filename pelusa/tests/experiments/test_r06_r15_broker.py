@@ -146,6 +146,7 @@ def test_r15_workers_consume_again_after_a_freeze_and_after_a_line_that_went_dea
     with frozen(rig.broker.process.pid):
         time.sleep(7)
     wait_until_all_consume(rig)
+    rig.come_to_rest()
     rig.lines["broker"].turn(Line.DEAF)
     rig.lines["broker"].turn(Line.OPEN)
     wait_until_all_consume(rig)
