@@ -87,7 +87,7 @@ def halt() -> Halt | None:
 
     The file's first line is the reason. A file that is there and cannot be read halts too.
     """
-    if getattr(settings, "PELUSA_HALT", False):
+    if settings.PELUSA_HALT:
         return Halt("PELUSA_HALT")
     path = Path(settings.VAR_DIR) / HALT_FILE
     try:

@@ -34,7 +34,7 @@ from operations.models import Lane, Notice, Operation, Order
 from operations.notices import end_notice, raise_notice
 from operations.preparation import nets
 from operations.reconcile import settle
-from operations.states import UNFINISHED, OrderStatus
+from operations.states import NEVER_TRADED, UNFINISHED, OrderStatus
 from operations.transitions import apply_report, move
 from strategies.models import Leg, Strategy
 
@@ -69,7 +69,7 @@ def watched() -> QuerySet[Operation]:
     percents = [f"{kind}_{reach}" for kind in ("stop_loss", "take_profit") for reach in ("per_order", "general")]
     asks = Q(*[(f"{name}__isnull", False) for name in percents], _connector=Q.OR)
     leg = Leg.objects.filter(asks, strategy=OuterRef("strategy"), name=OuterRef("leg"))
-    holding = Operation.objects.filter(Exists(leg), status__in=Operation.STACKABLE, held_quantity__gt=0)
+    holding = Operation.objects.filter(Exists(leg), status__in=Operation.LIVE, held_quantity__gt=0)
     standing = Order.objects.filter(role__in=PROTECTIVE, status__in=UNFINISHED)
     told = Notice.objects.filter(ended_at__isnull=True, kind__in=NOTICES, operation__isnull=False)
     ids = {
@@ -120,9 +120,10 @@ def protect(operation: Operation, *, is_certain: bool = True) -> None:
 def wanted_covers(operation: Operation) -> Wanted | None:
     """Return what should stand for an operation as its rows are now; None when its leg or instrument is gone.
 
-    An operation that is being closed wants nothing new: what stands goes right before its exit.
+    An operation that is being closed wants nothing new, since what stands goes right before its exit; but after an
+    exit that came to nothing, and until the next one, it wants all of it again.
     """
-    if operation.status not in Operation.STACKABLE:
+    if operation.status not in Operation.STACKABLE and not is_left_open(operation):
         return Wanted([])
     leg = operation.strategy.legs.filter(name=operation.leg).first()
     instrument = Instrument.objects.filter(market=operation.market, symbol=operation.symbol).first()
@@ -144,6 +145,18 @@ def wanted_covers(operation: Operation) -> Wanted | None:
         step=instrument.step_size,
     )
     return Wanted(covers, is_complete=len(known) == len(entries))
+
+
+def is_left_open(operation: Operation) -> bool:
+    """Tell whether an operation that is closing still holds its share after an exit that was refused or never left."""
+    if operation.status != Operation.Status.CLOSING or not operation.held_quantity:
+        return False
+    last = operation.orders.filter(role=Order.Role.EXIT).order_by("-id").first()
+    return last is not None and last.status in NEVER_TRADED
+
+
+def _is_leaving(operation: Operation) -> bool:
+    return operation.status == Operation.Status.CLOSING and not is_left_open(operation)
 
 
 def _is_known(entry: Order, market: str) -> bool:
@@ -194,7 +207,7 @@ def _arrange(operation: Operation, tried: set[tuple[int, Role]]) -> tuple[list[O
         lane = lock_lane(operation.account, operation.market, operation.symbol)
         current = Operation.objects.select_related("strategy").get(pk=operation.pk)
         wanted = wanted_covers(current)
-        if wanted is None or current.status == Operation.Status.CLOSING:
+        if wanted is None or _is_leaving(current):
             return [], []
         for order in _outdated(current, wanted):
             if order.status == OrderStatus.CREATED:
@@ -222,7 +235,7 @@ def _differs(operation: Operation) -> bool:
     """Look without the lane's lock whether there is anything to do: mostly there is not."""
     current = Operation.objects.select_related("strategy").get(pk=operation.pk)
     wanted = wanted_covers(current)
-    if wanted is None or current.status == Operation.Status.CLOSING:
+    if wanted is None or _is_leaving(current):
         return False
     missing, outdated = compare(wanted.covers, _placed(current))
     return bool(missing or outdated) or _unfinished(current).filter(status=OrderStatus.CREATED).exists()
@@ -403,7 +416,7 @@ def _judge(operation: Operation, *, may_close: bool) -> None:
     """Note since when an operation lacks cover, tell a human, and close it when its strategy wants that."""
     current = Operation.objects.select_related("account", "strategy").get(pk=operation.pk)
     wanted = wanted_covers(current)
-    if wanted is None or current.status == Operation.Status.CLOSING:
+    if wanted is None or _is_leaving(current):
         return
     lacking = list(_lacking(current, wanted))
     if not lacking and wanted.is_complete:

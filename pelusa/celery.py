@@ -31,7 +31,8 @@ app.conf.update(
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
-        "health_check_interval": 15,
+        # Half of the time after which a line that went silent is given up
+        "health_check_interval": 5,
         "global_keyprefix": "pelusa:",
     },
     worker_hijack_root_logger=False,

@@ -126,6 +126,24 @@ def test_a_refused_exit_is_told_to_a_human_until_it_is_flat(strategy: Strategy, 
     assert notice.ended_at is not None
 
 
+def test_between_refused_exits_the_stop_stands_again(strategy: Strategy, paper: PaperExchange) -> None:
+    order_of(strategy)
+    operation = Operation.objects.get()
+    the_stop(operation)
+    paper.control("faults", reject_exits={"code": 101415, "msg": "suspended"})
+    order_of(strategy, CLOSE, alarm_id=2)
+    assert not operation.orders.filter(role="STOP_LOSS", status="accepted").exists()
+    protect(Operation.objects.select_related("account", "strategy").get())
+    assert operation.orders.filter(role="STOP_LOSS", status="accepted").count() == 1
+    paper.control("faults", reject_exits=None)
+    move_back(again(operation.orders.filter(role="EXIT").get()), 60)
+    sweep_closing()
+    run(strategy)
+    operation.refresh_from_db()
+    assert operation.status == Operation.Status.CLOSED
+    assert [row["status"] for row in paper.ledger() if row["type"] == "STOP_MARKET"] == ["CANCELLED", "CANCELLED"]
+
+
 def test_exits_that_were_never_sent_do_not_make_the_next_wait_longer(strategy: Strategy) -> None:
     order_of(strategy)
     lane, operation = Lane.objects.get(), Operation.objects.get()

@@ -384,14 +384,6 @@ def make_world() -> None:
     make_strategy(hedging, name="spot", leg={"stop_loss_per_order": Decimal(1)}, **spot)
 
 
-@pytest.fixture
-def perils(monkeypatch: pytest.MonkeyPatch) -> Iterator[Perils]:
-    perils = Perils()
-    with perils.installed(monkeypatch):
-        yield perils
-        perils.wake_all()
-
-
 def how_long() -> settings:
     """A few examples that are the same every time; or as many as the environment asks for, with other chances."""
     return settings(
