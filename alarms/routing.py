@@ -26,7 +26,7 @@ from operations.models import Decision
 from strategies.gates import Confirmation, Gate
 from strategies.models import Strategy
 from strategies.reasons import explain
-from strategies.rules import FUTURE_TOLERANCE, LegRules, Signal, StrategyRules, Verdict, decide
+from strategies.rules import FUTURE_TOLERANCE, LegRules, Signal, StrategyRules, Verdict, decide, happened_at
 
 MOST_ATTEMPTS = 5
 PERPETUALS = ("usdtm", "coinm")
@@ -122,7 +122,8 @@ def _may_mean(alarm: Alarm, strategy: Strategy) -> bool:
 
 def _answer(strategy: Strategy, alarm: Alarm) -> Decision:
     """Let one strategy decide; what breaks in it is recorded as its answer and never reaches the others."""
-    facts = AlarmFacts(alarm.pk, alarm.leg, alarm.received_at, _price_of(alarm), alarm.quantity)
+    happened = happened_at(signal_of(alarm))
+    facts = AlarmFacts(alarm.pk, alarm.leg, alarm.received_at, _price_of(alarm), alarm.quantity, happened)
     decided = Decision.objects.filter(alarm_id=alarm.pk, strategy=strategy).first()
     if decided:
         return decided

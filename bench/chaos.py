@@ -33,6 +33,7 @@ ACCOUNTS = 4
 WORKERS = 3
 CLIENTS = 8
 DELIVERIES = 4
+RESENT_AFTER = 5.0
 SETTLED_WITHIN = 240.0
 FAULTS = {
     "orders": {
@@ -82,9 +83,10 @@ class Sender:
             alarm_id = self._post(body)
             if alarm_id is not None:
                 self.tally.acknowledged[body] = alarm_id
-            if body in self.tally.acknowledged and attempt >= more:
+            is_known = body in self.tally.acknowledged
+            if is_known and attempt >= more:
                 return
-            time.sleep(pause)
+            time.sleep(pause if is_known else RESENT_AFTER)
         if body not in self.tally.acknowledged:
             self.tally.not_acknowledged += 1
 
@@ -193,7 +195,7 @@ def make_alarms(count: int, dice: random.Random) -> list[bytes]:
 
 def send_all(bodies: list[bytes], sender: Sender, rate: float) -> None:
     """Deliver the alarms at `rate` a second, from several clients."""
-    with ThreadPoolExecutor(CLIENTS * 4) as clients:
+    with ThreadPoolExecutor(CLIENTS * 16) as clients:
         for body in bodies:
             sender.tally.posted += 1
             clients.submit(sender.deliver, body)

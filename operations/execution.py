@@ -108,9 +108,7 @@ def submit_protection(order: Order) -> None:
     client = connect(order.lane.account)
     with transaction.atomic():
         Lane.objects.select_for_update().get(pk=order.lane_id)
-        # An update of an order that its sender is moving would wait for it, and it for the lane: on MySQL a deadlock
-        waits = Order.objects.filter(pk=order.pk, status=OrderStatus.CREATED)
-        is_ours = waits.exists() and _to_submitted(order, order.quantity)
+        is_ours = _to_submitted(order, order.quantity)
     if is_ours:
         _send(order, client)
 
@@ -238,19 +236,19 @@ def _claim(order: Order, prepared: Prepared) -> bool:
         if current is None or current.pk != order.pk:
             return False
         quantity = prepared.quantity if _enters(order) else exit_quantity(current)
-        denial = prepared.denial or _last_denial(current, quantity, prepared.price)
+        denial = prepared.denial or _last_denial(current, quantity, prepared)
         if denial:
             _deny(order, denial)
             return False
         return _to_submitted(order, quantity, **_position(order))
 
 
-def _last_denial(order: Order, quantity: Decimal | None, price: Decimal | None) -> Denial | None:
+def _last_denial(order: Order, quantity: Decimal | None, prepared: Prepared) -> Denial | None:
     if not quantity:
         return Denial("nothing_left_to_close")
-    if price is None:
-        return None
-    return check_claim(order, quantity, price, timezone.now()) if _enters(order) else crumbs(order, quantity, price)
+    if _enters(order):
+        return check_claim(order, quantity, prepared.price, timezone.now(), priced_at=prepared.priced_at)
+    return crumbs(order, quantity, prepared.price) if prepared.price else None
 
 
 def _position(order: Order) -> dict[str, Any]:

@@ -139,6 +139,7 @@ class LimitsForm(forms.ModelForm):
             "max_open_notional",
             "max_open_operations",
             "max_orders_per_day",
+            "max_entries_per_minute",
             "max_daily_loss",
             "cool_down_after_loss",
             "max_price_deviation",
@@ -176,7 +177,10 @@ class LimitsAdmin(ModelAdmin):
         ),
         (_("How much"), {"fields": (("max_order_notional", "max_open_notional"), "max_open_operations")}),
         (_("Losses"), {"fields": (("max_daily_loss", "cool_down_after_loss"),)}),
-        (_("How often and when"), {"fields": ("max_orders_per_day", "max_price_deviation", "schedule")}),
+        (
+            _("How often and when"),
+            {"fields": ("max_orders_per_day", "max_entries_per_minute", "max_price_deviation", "schedule")},
+        ),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Limits]:
@@ -217,6 +221,7 @@ def _shown(limits: Limits) -> list[str]:
         "max_open_notional": _("%s open"),
         "max_open_operations": _("%s operations"),
         "max_orders_per_day": _("%s entries a day"),
+        "max_entries_per_minute": _("%s entries a minute"),
         "max_daily_loss": _("%s lost a day"),
         "cool_down_after_loss": _("%s s rest after a loss"),
         "max_price_deviation": _("%s %% from the alarm"),

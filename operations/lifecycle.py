@@ -34,6 +34,7 @@ class AlarmFacts:
     received_at: datetime
     price: Decimal | None = None
     quantity: Decimal | None = None
+    happened_at: datetime | None = None
 
 
 def standing_of(strategy: Strategy, leg: str) -> Standing:
@@ -157,6 +158,7 @@ def _write_decision(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict, ope
         facts=verdict.facts,
         operation=operation,
         alarm_received_at=alarm.received_at,
+        alarm_happened_at=alarm.happened_at or alarm.received_at,
         alarm_price=alarm.price,
         alarm_quantity=alarm.quantity,
     )

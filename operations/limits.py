@@ -177,7 +177,7 @@ def _age_denial(order: Order, now: datetime) -> Denial | None:
     if order.decision is None:
         return None
     max_age = order.operation.strategy.max_alarm_age
-    age = now - order.decision.alarm_received_at
+    age = now - order.decision.alarm_happened_at
     if age > timedelta(seconds=max_age):
         return Denial("alarm_too_old", {"age": int(age.total_seconds()), "max_age": max_age})
     return None

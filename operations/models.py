@@ -127,6 +127,7 @@ class Decision(models.Model):
     facts = models.JSONField(default=dict, help_text="The values that were compared.")
     operation = models.ForeignKey(Operation, null=True, on_delete=models.PROTECT, related_name="decisions")
     alarm_received_at = models.DateTimeField()
+    alarm_happened_at = models.DateTimeField(help_text="By its own time or by its arrival, whichever is earlier.")
     alarm_price = decimal_column(null=True)
     alarm_quantity = decimal_column(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -282,6 +283,7 @@ class KillSwitch(models.Model):
 
     class Meta:
         ordering = ["scope"]
+        verbose_name_plural = "kill switches"
         permissions = [
             ("pull_killswitch", "Can pull the kill switch"),
             ("release_killswitch", "Can release the kill switch"),
@@ -318,6 +320,9 @@ class Limits(models.Model):
     max_open_operations = models.PositiveIntegerField(null=True, blank=True)
     max_orders_per_day = models.PositiveIntegerField(
         null=True, blank=True, help_text="Entries sent since midnight UTC."
+    )
+    max_entries_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="One more switches the strategy off: it runs wild. 10 is plenty."
     )
     max_daily_loss = decimal_column(
         null=True, blank=True, help_text="Realised since midnight UTC, fees included; then no entry until the next day."

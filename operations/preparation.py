@@ -1,7 +1,7 @@
 """What must be known before an order may be sent: its size, the market's price, the account's mode. Reads only."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.utils import timezone
@@ -29,6 +29,7 @@ class Prepared:
 
     quantity: Decimal | None = None
     price: Decimal | None = None
+    priced_at: datetime | None = None
     leg: Leg | None = None
     denial: Denial | None = None
 
@@ -147,9 +148,11 @@ def _prepare_entry(order: Order, client: BingX) -> Prepared:
     leg = order.operation.strategy.legs.filter(name=order.operation.leg).first()
     if leg is None:
         return Prepared(denial=Denial("no_such_leg", {"leg": order.operation.leg}))
+    priced_at = timezone.now()
     price = client.price(Market(order.lane.market), order.lane.symbol)
     try:
-        return Prepared(quantity=_size(order, leg, instrument, price, client), price=price, leg=leg)
+        quantity = _size(order, leg, instrument, price, client)
+        return Prepared(quantity=quantity, price=price, priced_at=priced_at, leg=leg)
     except CannotSize as refusal:
         return Prepared(denial=Denial(refusal.reason, dict(refusal.facts)))
 

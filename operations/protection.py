@@ -65,15 +65,17 @@ class Wanted:
 
 
 def watched() -> QuerySet[Operation]:
-    """Return the operations to look after: they hold something and want cover, have orders out, or were told of."""
+    """Return the operations to look after: they want cover, were noted to lack it, have orders out, or were told of."""
     percents = [f"{kind}_{reach}" for kind in ("stop_loss", "take_profit") for reach in ("per_order", "general")]
     asks = Q(*[(f"{name}__isnull", False) for name in percents], _connector=Q.OR)
     leg = Leg.objects.filter(asks, strategy=OuterRef("strategy"), name=OuterRef("leg"))
     holding = Operation.objects.filter(Exists(leg), status__in=Operation.LIVE, held_quantity__gt=0)
     standing = Order.objects.filter(role__in=PROTECTIVE, status__in=UNFINISHED)
     told = Notice.objects.filter(ended_at__isnull=True, kind__in=NOTICES, operation__isnull=False)
+    noted = Operation.objects.filter(uncovered_since__isnull=False)
     ids = {
         *holding.order_by().values_list("pk", flat=True),
+        *noted.order_by().values_list("pk", flat=True),
         *standing.order_by().values_list("operation_id", flat=True),
         *told.order_by().values_list("operation_id", flat=True),
     }
@@ -135,9 +137,8 @@ def wanted_covers(operation: Operation) -> Wanted | None:
     entries = operation.orders.filter(role=Order.Role.ENTRY, filled_quantity__gt=0)
     entries = entries.prefetch_related("protection").order_by("id")
     known = [entry for entry in entries if _is_known(entry, operation.market)]
-    held = [Held(entry.pk, entry.avg_price or Decimal(0), entry.received_quantity, left_of(entry)) for entry in known]
     covers = plan(
-        held,
+        _held(operation, known),
         distances,
         operation.leg,
         Market(operation.market),
@@ -145,6 +146,18 @@ def wanted_covers(operation: Operation) -> Wanted | None:
         step=instrument.step_size,
     )
     return Wanted(covers, is_complete=len(known) == len(entries))
+
+
+def _held(operation: Operation, entries: list[Order]) -> list[Held]:
+    """Return what is left of each entry; what an exit took in part is taken from the oldest first."""
+    exits = operation.orders.filter(role=Order.Role.EXIT).values_list("filled_quantity", flat=True)
+    taken, held = sum(exits, Decimal(0)), []
+    for entry in entries:
+        left = left_of(entry)
+        share = min(left, taken)
+        taken -= share
+        held.append(Held(entry.pk, entry.avg_price or Decimal(0), entry.received_quantity, left - share))
+    return held
 
 
 def is_left_open(operation: Operation) -> bool:
@@ -203,7 +216,6 @@ def _arrange(operation: Operation, tried: set[tuple[int, Role]]) -> tuple[list[O
     if not _differs(operation):
         return [], []
     with transaction.atomic():
-        _lock_entries(operation)
         lane = lock_lane(operation.account, operation.market, operation.symbol)
         current = Operation.objects.select_related("strategy").get(pk=operation.pk)
         wanted = wanted_covers(current)
@@ -219,16 +231,6 @@ def _arrange(operation: Operation, tried: set[tuple[int, Role]]) -> tuple[list[O
         created = [each for each in _unfinished(current) if each.status == OrderStatus.CREATED]
         outdated = [each for each in _outdated(current, wanted) if each.status in STANDING]
     return [each for each in created if cover_of(each).slot not in tried], outdated
-
-
-def _lock_entries(operation: Operation) -> None:
-    """Lock the entries' rows before their lane's, as a move of one does: on MySQL the two would else deadlock.
-
-    By key, since a search would lock the rows that it passes.
-    """
-    entries = operation.orders.filter(role=Order.Role.ENTRY, filled_quantity__gt=0)
-    for entry_id in sorted(entries.order_by().values_list("pk", flat=True)):
-        Order.objects.select_for_update().get(pk=entry_id)
 
 
 def _differs(operation: Operation) -> bool:
@@ -405,8 +407,8 @@ def _mark(order: Order, *, is_missing: bool) -> None:
     if is_missing and order.missed_at is None:
         logger.error("order {} stands by our books and is nowhere at the exchange", order.client_order_id)
         Order.objects.filter(pk=order.pk).update(missed_at=timezone.now())
-    elif not is_missing and order.missed_at:
-        Order.objects.filter(pk=order.pk).update(missed_at=None)
+    elif not is_missing and (order.missed_at or order.settle_misses):
+        Order.objects.filter(pk=order.pk).update(missed_at=None, settle_misses=0)
 
 
 # Judge
@@ -423,7 +425,10 @@ def _judge(operation: Operation, *, may_close: bool) -> None:
         _note_covered(current)
         return
     _note_uncovered(current)
-    if may_close and _is_hopeless(current, lacking) and current.strategy.when_unprotected == Strategy.Unprotected.CLOSE:
+    wants_out = (
+        current.strategy.when_unprotected == Strategy.Unprotected.CLOSE and current.status in Operation.STACKABLE
+    )
+    if may_close and wants_out and _is_hopeless(current, lacking):
         _close(current, "closed_unprotected", Notice.Level.CRITICAL, **_facts(lacking))
     elif _uncovered_for(current) >= GRACE:
         raise_notice(

@@ -152,7 +152,7 @@ def collect_fills(order: Order) -> bool:
         market, order.lane.symbol, exchange_order_id=order.exchange_order_id, start=since, end=timezone.now() + AROUND
     )
     with transaction.atomic():
-        # Locks in the one order that everybody keeps: lane, order, operation. A fill's row locks its lane for reading.
+        Lane.objects.select_for_update().get(pk=order.lane_id)
         Fill.objects.bulk_create([_fill_of(order, report) for report in reports], ignore_conflicts=True)
         is_complete = _has_all(order)
         operation = Operation.objects.select_for_update().get(pk=order.operation_id)

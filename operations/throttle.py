@@ -21,7 +21,7 @@ NOTICE = "strategy_stopped"
 
 def most_entries(limits: Iterable[Limits]) -> int | None:
     """Return how many entries a strategy may send within the window; None is any number."""
-    named = [MOST_ENTRIES, *(getattr(each, "max_entries_per_minute", None) for each in limits)]
+    named = [MOST_ENTRIES, *(each.max_entries_per_minute for each in limits)]
     return min((most for most in named if most is not None), default=None)
 
 

@@ -14,7 +14,7 @@ from loguru import logger
 from exchange.models import MarketChoices
 from exchange.types import OrderReport, ReportStatus
 from market.models import Instrument
-from operations.models import Operation, Order
+from operations.models import Lane, Operation, Order
 from operations.states import CLOSED, TRANSITIONS, OrderStatus, check_transition
 
 STATUS_OF_REPORT = {
@@ -40,6 +40,8 @@ def move(
     now = timezone.now()
     fields |= {"status": new.value} | (_ended(order, now, fields) if new in CLOSED else {})
     with transaction.atomic():
+        # Locks in the one order that everybody keeps: (account,) lane, order, operation
+        Lane.objects.select_for_update().get(pk=order.lane_id)
         # filled_quantity is part of the guard: a partially filled order moves to itself
         guard = Order.objects.filter(pk=order.pk, status=old.value, filled_quantity=order.filled_quantity)
         if of_attempt:

@@ -15,6 +15,7 @@ POSITIVE = (
     "max_open_notional",
     "max_open_operations",
     "max_orders_per_day",
+    "max_entries_per_minute",
     "max_daily_loss",
     "cool_down_after_loss",
     "max_price_deviation",

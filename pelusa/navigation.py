@@ -26,6 +26,9 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _list(_("Orders"), "receipt_long", "operations", "order"),
             _list(_("Fills"), "done_all", "operations", "fill"),
             _list(_("Lanes"), "traffic", "operations", "lane"),
+            _list(_("Kill switch"), "front_hand", "operations", "killswitch"),
+            _list(_("Limits"), "shield", "operations", "limits"),
+            _list(_("Notices"), "campaign", "operations", "notice"),
         ),
         _group(
             _("Why"),

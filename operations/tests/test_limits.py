@@ -335,7 +335,7 @@ def test_after_a_loss_entries_rest_until_the_second(strategy: Strategy, paper: P
     order = waiting(strategy)
     assert operation.closed_at
     early = operation.closed_at + timedelta(seconds=600) - timedelta(microseconds=1)
-    Decision.objects.update(alarm_received_at=early)
+    Decision.objects.update(alarm_happened_at=early)
     denial = check_claim(again(order), D("0.01"), D(50000), early)
     assert denial
     assert (denial.reason, denial.facts["operation"]) == ("cooling_down", operation.pk)
@@ -404,10 +404,10 @@ def test_a_price_that_was_read_too_long_ago_is_refused(strategy: Strategy) -> No
 def test_outside_its_windows_no_entry_is_sent(strategy: Strategy, scope: str) -> None:
     limit(of_scope(scope, strategy), schedule="mon-fri 08:00-20:00")
     order = waiting(strategy)
-    Decision.objects.update(alarm_received_at=NOON)
+    Decision.objects.update(alarm_happened_at=NOON)
     order, instrument = again(order), instrument_of(order)
     evening = NOON.replace(hour=20)
-    Decision.objects.update(alarm_received_at=evening)
+    Decision.objects.update(alarm_happened_at=evening)
     late = again(order)
     assert check_entry(order, instrument, NOON) is None
     assert check_claim(order, D("0.01"), D(50000), NOON) is None
@@ -427,7 +427,7 @@ def test_an_alarm_may_be_as_old_as_the_strategy_says_right_before_the_wire(
 ) -> None:
     order = waiting(strategy)
     assert order.decision
-    now = order.decision.alarm_received_at + timedelta(seconds=strategy.max_alarm_age) + late
+    now = order.decision.alarm_happened_at + timedelta(seconds=strategy.max_alarm_age) + late
     for denial in (
         check_entry(order, instrument_of(order), now),
         check_claim(order, D("0.01"), D(50000), now),

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal as D
+from functools import partial
 from typing import Any
 
 import pytest
@@ -110,6 +111,7 @@ def pass_time(seconds: float) -> None:
         for order in Order.objects.filter(**{f"{name}__isnull": False}):
             Order.objects.filter(pk=order.pk).update(**{name: getattr(order, name) - earlier})
     for operation in Operation.objects.filter(uncovered_since__isnull=False):
+        assert operation.uncovered_since
         Operation.objects.filter(pk=operation.pk).update(uncovered_since=operation.uncovered_since - earlier)
 
 
@@ -344,6 +346,7 @@ def test_a_fill_rings_for_protection_at_once(
 ) -> None:
     strategy = make(**STOP)
     decision = carry_out(strategy, AlarmFacts(1, "long", timezone.now()), OPEN)
+    assert decision.operation_id
     with django_capture_on_commit_callbacks(execute=True):
         tasks.run_lane(Lane.objects.get().pk)
     assert ("operations.tasks.protect_operation", decision.operation_id) in rings
@@ -910,8 +913,9 @@ def kill_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, after: 
 
 def sweep_until_rest(account: Account) -> None:
     """Sweep again and again, as beat does, surviving deaths, while time passes."""
+    acts: list[Callable[[], None]] = [partial(sweep, account), settle_all]
     for _ in range(5):
-        for act in (lambda: sweep(account), settle_all):
+        for act in acts:
             with suppress(Killed):
                 act()
         pass_time(5)
@@ -1005,12 +1009,12 @@ def test_an_operation_that_is_closed_while_it_is_protected_ends_without_protecti
 # The end
 
 
-def test_an_operation_that_is_closing_is_never_protected_again(
+def test_an_operation_whose_exit_is_on_its_way_is_not_protected_again(
     make: Callable[..., Strategy], account: Account, paper: PaperExchange
 ) -> None:
     strategy = make(**BOTH)
     operation = cover(strategy)
-    paper.control("faults", reject_exits={"code": 101415, "msg": "suspended"})
+    paper.control("faults", orders={"reset_before": 1})
     close_by_hand(operation, "tester")
     sweep(account)
     assert len(working(paper)) == 2, "what stands goes right before the exit"

@@ -123,8 +123,8 @@ def test_an_entry_that_never_arrived_is_sent_again_with_the_same_id(strategy: St
 def test_an_entry_that_never_arrived_and_is_too_old_ends_as_missed(strategy: Strategy, paper: PaperExchange) -> None:
     paper.control("faults", orders={"reset_before": 1})
     order = settle(pass_time(order_of(strategy), 11))
-    order.decision.alarm_received_at -= timedelta(minutes=2)
-    order.decision.save(update_fields=["alarm_received_at"])
+    order.decision.alarm_happened_at -= timedelta(minutes=2)
+    order.decision.save(update_fields=["alarm_happened_at"])
     order = settle(pass_time(order, 3))
     assert (order.status, order.reason) == (OrderStatus.REJECTED, "never_arrived")
     assert order.operation.status == Operation.Status.ABORTED
@@ -137,8 +137,8 @@ def test_an_exit_that_never_arrived_is_sent_again_however_old_its_alarm(
     order_of(strategy)
     paper.control("faults", orders={"reset_before": 1})
     order = settle(pass_time(order_of(strategy, CLOSE, alarm_id=2), 11))
-    order.decision.alarm_received_at -= timedelta(hours=2)
-    order.decision.save(update_fields=["alarm_received_at"])
+    order.decision.alarm_happened_at -= timedelta(hours=2)
+    order.decision.save(update_fields=["alarm_happened_at"])
     paper.control("faults", orders=None)
     assert settle(pass_time(order, 3)).status == OrderStatus.FILLED
 

@@ -85,6 +85,7 @@ def make_decision(alarm: Alarm, strategy: Strategy, **columns: Any) -> Decision:
         "reason": "entry",
         "facts": {"leg": "long"},
         "alarm_received_at": alarm.received_at,
+        "alarm_happened_at": alarm.received_at,
     }
     return Decision.objects.create(alarm_id=alarm.pk, strategy=strategy, **defaults | columns)
 

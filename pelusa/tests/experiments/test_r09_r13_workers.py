@@ -30,6 +30,9 @@ LIES = {
     "hold_ms": 6_000,
     "lookup_lag_ms": 300,
 }
+# The exchange itself refuses what comes too late, and an entry that never arrived is not sent again once its close is
+# here: a trade is missed then, and said so, rather than doubled
+MISSED = frozenset({"refused", "never_arrived", "nothing_left_to_close"})
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def test_r10_a_lying_exchange_gets_each_order_once(rig: Rig, dedupe: str) -> Non
     with rig.trading(scaled(32), rate=10) as sender:
         time.sleep(1)
         rig.kill("worker")
-    rig.judge_all(sender)
+    rig.judge_all(sender, missed=MISSED)
 
 
 def test_r11_a_worker_that_was_stopped_longer_than_the_window_doubles_nothing(rig: Rig) -> None:
@@ -71,7 +74,7 @@ def test_r11_a_worker_that_was_stopped_longer_than_the_window_doubles_nothing(ri
             time.sleep(rig.dice.uniform(0.2, 1.0))
             with frozen(stopped[0]), frozen(stopped[1]):
                 time.sleep(rig.dice.uniform(11, 13))
-    rig.judge_all(sender)
+    rig.judge_all(sender, missed=MISSED)
 
 
 def test_r13_an_exchange_that_hangs_or_drips_holds_no_worker_for_ever(rig: Rig) -> None:

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,12 +79,30 @@ def is_settled() -> bool:
     return ask()
 
 
+def unsettled() -> list[str]:
+    """Say what still waits or is in flight."""
+    from alarms.models import Alarm
+    from operations.models import Operation, Order
+    from operations.states import CLOSED, UNFINISHED
+
+    orders = Order.objects.filter(status__in=UNFINISHED) | Order.objects.filter(
+        has_all_fills=False, filled_quantity__gt=0, status__in=CLOSED
+    )
+    found: list[str] = []
+    for order in orders.order_by("lane_id", "id").prefetch_related("events"):
+        life = "; ".join(f"{event.at:%H:%M:%S} {event.status} {event.detail}" for event in order.events.all())
+        found.append(f"lane {order.lane_id} {order}: {order.status}, {order.settle_misses} misses: {life}")
+    waiting = Alarm.objects.filter(status=Alarm.Status.RECEIVED)
+    closing = Operation.objects.filter(status=Operation.Status.CLOSING)
+    return [*found, *(f"{row} waits" for row in waiting), *(f"{row} is closing" for row in closing)]
+
+
 def audit(acknowledged: dict[str, int]) -> dict[str, Any]:
     """Return what the oracle of the crash runs finds."""
     from bench.audit import audit as judge
 
     found = judge({body.encode(): alarm_id for body, alarm_id in acknowledged.items()}, _paper())
-    return asdict(found) | {"is_clean": found.is_clean}
+    return vars(found) | {"is_clean": found.is_clean}
 
 
 def alarms() -> list[dict[str, Any]]:
@@ -128,7 +145,7 @@ def _paper() -> Any:
 
 
 DEEDS: dict[str, Callable[..., Any]] = {
-    deed.__name__: deed for deed in (start_over, is_settled, audit, alarms, decisions, orders, lanes)
+    deed.__name__: deed for deed in (start_over, is_settled, unsettled, audit, alarms, decisions, orders, lanes)
 }
 
 

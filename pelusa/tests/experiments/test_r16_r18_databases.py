@@ -1,0 +1,107 @@
+"""R16, R17 and R18: databases that die, freeze, refuse or cut the line at the worst moment cost time and no order."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import MySQLdb
+import pytest
+
+from bench.faultproxy import Line
+from pelusa.livesystem import DATABASES
+from pelusa.tests.experiments.rig import Rig, frozen, running_rig, scaled
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600), pytest.mark.xdist_group("r16")]
+
+# A statement as the client's library sends it: one byte for "query", then the words
+COMMIT = b"\x03COMMIT"
+INSERT_ALARM = b"INSERT INTO `alarms_alarm`"
+
+
+@pytest.fixture(scope="module")
+def system(template: Path) -> Iterator[Rig]:
+    with running_rig(template, *DATABASES) as rig:
+        yield rig
+
+
+@pytest.fixture
+def rig(system: Rig) -> Rig:
+    system.start_over()
+    return system
+
+
+def processes(rig: Rig) -> dict[str, int]:
+    return {name: pid for name, pid in rig.supervisor.pids().items() if name != "beat"}
+
+
+def test_r16_a_database_that_is_killed_frozen_and_full_needs_nobody_to_restart_a_process(rig: Rig) -> None:
+    before = processes(rig)
+    with rig.trading(scaled(64), rate=10, pause=2.0) as sender:
+        for _ in range(scaled(2)):
+            time.sleep(rig.dice.uniform(0.3, 0.8))
+            rig.mysql.restart(down=rig.dice.uniform(0.0, 0.5))
+        assert rig.mysql.process
+        with frozen(rig.mysql.process.pid):
+            time.sleep(3)
+        take_every_connection(rig, 1.5)
+    rig.judge_all(sender)
+    assert processes(rig) == before, "no process had to be started again"
+
+
+def take_every_connection(rig: Rig, seconds: float) -> None:
+    """Leave the processes without a connection, and let them have none for a while."""
+    with closing(connect(rig)) as connection:
+        connection.cursor().execute("SET GLOBAL max_connections = 10")
+        kill_connections(rig)
+        time.sleep(seconds)
+        connection.cursor().execute("SET GLOBAL max_connections = 151")
+
+
+def test_r16_connections_killed_inside_transactions_leave_nothing_half_done(rig: Rig) -> None:
+    with rig.trading(scaled(48), rate=12, pause=0.5) as sender:
+        for _ in range(scaled(20)):
+            time.sleep(rig.dice.uniform(0.05, 0.3))
+            kill_connections(rig)
+    rig.judge_all(sender)
+
+
+def kill_connections(rig: Rig) -> None:
+    """Have the server end every connection but the one that asks."""
+    with closing(connect(rig)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'root'")
+        for (number,) in cursor.fetchall():
+            try:
+                cursor.execute(f"KILL {number}")
+            except MySQLdb.OperationalError:
+                continue  # It ended by itself meanwhile
+
+
+def connect(rig: Rig) -> MySQLdb.Connection:
+    return MySQLdb.connect(host="127.0.0.1", port=rig.mysql.port, user="root")
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before-the-server-hears-it", "when-the-server-has-done-it"])
+def test_r17_a_commit_of_unknown_outcome_loses_and_doubles_nothing(rig: Rig, before: bool) -> None:
+    rig.lines["default"].cut_at(COMMIT, before=before, times=scaled(12))
+    # A webhook's insert is its own commit
+    rig.lines["alarms"].cut_at(INSERT_ALARM, before=before, times=scaled(6))
+    with rig.trading(scaled(40), rate=12, pause=0.3) as sender:
+        time.sleep(1)
+        rig.lines["alarms"].cut_at(COMMIT, before=before, times=scaled(6))
+    assert rig.lines["default"].cuts >= scaled(12)
+    assert rig.lines["alarms"].cuts >= 1
+    rig.judge_all(sender)
+
+
+@pytest.mark.parametrize("away", DATABASES)
+def test_r18_with_one_of_three_databases_away_no_row_is_orphaned(rig: Rig, away: str) -> None:
+    with rig.trading(scaled(32), rate=10, pause=1.5) as sender:
+        time.sleep(rig.dice.uniform(0.3, 0.8))
+        rig.lines[away].turn(Line.CLOSED)
+        time.sleep(3)
+        rig.lines[away].turn(Line.OPEN)
+    if away != "alarms":
+        assert set(sender.statuses) == {200}, "only the database of the alarms is needed to take one"
+    rig.judge_all(sender)
