@@ -337,5 +337,7 @@ def _reject(order: Order, reason: str, code: str, detail: str) -> None:
 
 
 def note(order: Order, detail: str, *, source: str = "answer") -> None:
-    """Write down what was learned of an order that stays as it is."""
-    order.events.create(at=timezone.now(), status=order.status, source=source, detail=detail)
+    """Write down what was learned of an order that stays as it is: as it is now, whatever its rows said a while ago."""
+    with transaction.atomic():
+        status = Order.objects.select_for_update().values_list("status", flat=True).get(pk=order.pk)
+        order.events.create(at=timezone.now(), status=status, source=source, detail=detail)

@@ -7,7 +7,6 @@ away, process killed) costs the few seconds until the next sweep, so nothing her
 import threading
 import time
 from collections import deque
-from functools import partial
 
 from celery import current_app
 from django.db import transaction
@@ -76,4 +75,9 @@ def _forget_connection() -> None:
 
 def ring_on_commit(task: str, row_id: int, *, using: str) -> None:
     """Ring the task of that name after the transaction on database `using` commits; never raise and never wait."""
-    transaction.on_commit(partial(_doorbell.ring, task, row_id), using=using, robust=True)
+
+    # A function and not a partial: Django names it when it fails, and a partial has no name to give
+    def ring() -> None:
+        _doorbell.ring(task, row_id)
+
+    transaction.on_commit(ring, using=using, robust=True)

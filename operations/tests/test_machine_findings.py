@@ -47,3 +47,12 @@ def test_an_operation_that_ended_while_it_lacked_its_stop_is_not_uncovered_for_e
     assert Operation.objects.get().status == Operation.Status.CLOSED
     protection.look_after(account)
     assert Operation.objects.get().uncovered_since is None
+
+
+def test_a_late_note_does_not_take_an_orders_history_back(account: Account, paper: PaperExchange) -> None:
+    strategy = make_strategy(account)
+    order = decide(strategy)
+    slow = Order.objects.get(pk=order.pk)
+    run(strategy)
+    execution.note(slow, "cancel: no answer within 5 s")
+    assert [event.status for event in order.events.all()] == ["created", "submitted", "filled", "filled"]
