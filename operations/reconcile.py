@@ -145,7 +145,7 @@ def _count_miss(order: Order) -> bool:
 
 
 def collect_fills(order: Order) -> bool:
-    """Fetch an order's fills and bring its operation's figures up to them; return whether all are here."""
+    """Fetch an order's fills and bring its operation's figures up to them; return whether the last came now."""
     client, market = connect(order.lane.account), Market(order.lane.market)
     since = (order.submitted_at or order.created_at) - AROUND
     reports = client.fills(
@@ -189,7 +189,7 @@ def _has_all(order: Order) -> bool:
     known = order.fills.aggregate(total=Sum("quantity"))["total"] or Decimal(0)
     # Guarded by what was filled when we asked: more may have been filled since
     complete = Order.objects.filter(pk=order.pk, status__in=[each.value for each in CLOSED], filled_quantity=known)
-    return bool(complete.update(has_all_fills=True))
+    return bool(complete.filter(has_all_fills=False).update(has_all_fills=True))
 
 
 def _refigure(operation: Operation) -> None:

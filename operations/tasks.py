@@ -1,6 +1,6 @@
 """Doors from the queue: fetch, call one function, and leave the rest to the row and the sweeps."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from celery import shared_task
 from django.db.models import QuerySet
@@ -9,6 +9,7 @@ from loguru import logger
 
 from exchange.errors import ExchangeError, RateLimited
 from exchange.models import Account
+from exchange.types import Market
 from operations import comparison, execution, protection, reconcile
 from operations.models import Lane, Operation, Order
 from operations.states import CLOSED, IN_FLIGHT, WORKING, OrderStatus
@@ -32,16 +33,16 @@ def run_lane(lane_id: int) -> None:
         execution.run_lane(lane)
     except ExchangeError as error:
         logger.warning("lane {}: nothing sent, tried again by the sweep: {}", lane, error)
-    filled = lane.orders.filter(role=Order.Role.ENTRY, filled_quantity__gt=0, answered_at__gte=began)
-    for operation_id in set(filled.order_by().values_list("operation_id", flat=True)):
+    _ring_after_fills(lane, began)
+
+
+def _ring_after_fills(lane: Lane, began: datetime) -> None:
+    """Have fetched and protected what was filled just now; what is older is the sweeps' work."""
+    filled = list(lane.orders.filter(filled_quantity__gt=0, answered_at__gte=began).order_by("id"))
+    for order in filled:
+        ring_on_commit("operations.tasks.collect_fills", order.pk, using="default")
+    for operation_id in {order.operation_id for order in filled if order.role == Order.Role.ENTRY}:
         ring_on_commit("operations.tasks.protect_operation", operation_id, using="default")
-    _ring_for_fills(lane)
-
-
-def _ring_for_fills(lane: Lane) -> None:
-    lacking = lane.orders.filter(has_all_fills=False, filled_quantity__gt=0, status__in=CLOSED).order_by("id")
-    for order_id in lacking.values_list("pk", flat=True)[:A_SWEEP]:
-        ring_on_commit("operations.tasks.collect_fills", order_id, using="default")
 
 
 @shared_task
@@ -67,13 +68,15 @@ def settle_order(order_id: int) -> None:
 def collect_fills(order_id: int) -> None:
     """Fetch an order's fills."""
     order = _orders().get(pk=order_id)
+    if order.has_all_fills:
+        return
     try:
         is_complete = reconcile.collect_fills(order)
     except ExchangeError as error:
         logger.warning("fills of order {} could not be fetched: {}", order_id, error)
         return
-    if is_complete:
-        # On spot only the fills tell how much is there to protect, or to sell
+    if is_complete and order.lane.market == Market.SPOT:
+        # Only the fills tell how much is there to protect, or to sell
         ring_on_commit("operations.tasks.protect_operation", order.operation_id, using="default")
         ring_on_commit("operations.tasks.run_lane", order.lane_id, using="default")
 

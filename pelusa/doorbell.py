@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from loguru import logger
 
 BREAKER_SECONDS = 5.0
+BELL_SECONDS = 10.0
 QUEUE_LENGTH = 10_000
 PUBLISH_OPTIONS = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "global_keyprefix": "pelusa:"}
 
@@ -49,7 +50,8 @@ class Doorbell:
 
     def _publish(self, task: str, row_id: int) -> None:
         try:
-            current_app.send_task(task, (row_id,), connection=_connection(), retry=False)
+            # A bell that nobody heard for so long is rung again by a sweep: a backlog must not grow on its echoes
+            current_app.send_task(task, (row_id,), connection=_connection(), retry=False, expires=BELL_SECONDS)
         except (OperationalError, OSError) as error:
             self._closed_until = time.monotonic() + BREAKER_SECONDS
             _forget_connection()

@@ -1,4 +1,4 @@
-"""What every experiment stands on: Pelusa as real processes, on servers and lines of its own that may be killed and cut.
+"""What every experiment stands on: Pelusa as real processes, on servers and lines of its own made to be killed and cut.
 
 The size of an experiment is multiplied by PELUSA_EXPERIMENT_SCALE; its chances are drawn from PELUSA_EXPERIMENT_SEED.
 """
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ import requests
 
 from bench.faultproxy import FaultProxy, Line
 from bench.servers import OwnMariaDB, OwnRedis, scratch_folder
-from pelusa.livesystem import DATABASES, ROOT, LiveSystem, wait_until
+from pelusa.livesystem import DATABASES, ROOT, LiveSystem
 from pelusa.supervisor import ProcessSpec, Supervisor
 from pelusa.testing import alarm_body
 
@@ -236,7 +236,7 @@ class Rig:
     @contextmanager
     def trading(self, alarms: int, *, rate: float, pause: float = 1.0) -> Iterator[TradingView]:
         """Send about `alarms` alarms at `rate` a second during the block and until they are sent, each lane in turn."""
-        sender, each = self.tradingview(pause=pause), max(2, round(alarms / len(self.lanes)))
+        sender, each = self.tradingview(pause=pause), max(1, round(alarms / len(self.lanes)))
         threads = [
             threading.Thread(
                 target=self._send_lane, args=(sender, self.round_trips(lane, each), len(self.lanes) / rate)

@@ -71,7 +71,9 @@ def test_r01_every_200_is_stored_although_database_and_web_are_killed(rig: Rig) 
 
 @on_servers
 def test_r02_a_burst_at_the_close_of_a_bar_is_answered_within_tradingviews_time(rig: Rig) -> None:
-    bodies = [rig.alarm("indicator open long", lane, interval="60") for _ in range(scaled(120) // 8) for lane in range(8)]
+    bodies = [
+        rig.alarm("indicator open long", lane, interval="60") for _ in range(scaled(120) // 8) for lane in range(8)
+    ]
     sender = rig.tradingview()
     with ThreadPoolExecutor(16) as clients:
         taken = list(clients.map(sender.send, bodies))
@@ -98,7 +100,7 @@ def test_r02_a_frozen_database_is_answered_503_before_tradingview_gives_up(rig: 
         answers = list(clients.map(lambda body: sender.post(body)[0], bodies))
     assert answers == [503] * len(bodies), "504 is no answer within 3 s"
     assert max(sender.seconds) < TRADINGVIEW_SECONDS
-    assert all([sender.send(body) for body in bodies])
+    assert all(sender.send(body) for body in bodies)
     rig.judge(sender)
 
 

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import MySQLdb
+import MySQLdb.cursors
 import pytest
 
 from bench.faultproxy import Line
@@ -50,32 +51,32 @@ def test_r16_a_database_that_is_killed_frozen_and_full_needs_nobody_to_restart_a
 
 
 def take_every_connection(rig: Rig, seconds: float) -> None:
-    """Leave the processes without a connection, and let them have none for a while."""
+    """Leave the processes without a connection, and let them have few for a while."""
     with closing(connect(rig)) as connection:
-        connection.cursor().execute("SET GLOBAL max_connections = 10")
-        kill_connections(rig)
-        time.sleep(seconds)
-        connection.cursor().execute("SET GLOBAL max_connections = 151")
+        cursor = connection.cursor()
+        cursor.execute("SET GLOBAL max_connections = 10")
+        try:
+            kill_connections(cursor)
+            time.sleep(seconds)
+        finally:
+            cursor.execute("SET GLOBAL max_connections = 151")
 
 
 def test_r16_connections_killed_inside_transactions_leave_nothing_half_done(rig: Rig) -> None:
-    with rig.trading(scaled(48), rate=12, pause=0.5) as sender:
+    with rig.trading(scaled(48), rate=12, pause=0.5) as sender, closing(connect(rig)) as connection:
         for _ in range(scaled(20)):
             time.sleep(rig.dice.uniform(0.05, 0.3))
-            kill_connections(rig)
+            kill_connections(connection.cursor())
     rig.judge_all(sender)
 
 
-def kill_connections(rig: Rig) -> None:
+def kill_connections(cursor: MySQLdb.cursors.Cursor) -> None:
     """Have the server end every connection but the one that asks."""
-    with closing(connect(rig)) as connection:
-        cursor = connection.cursor()
-        cursor.execute("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'root'")
-        for (number,) in cursor.fetchall():
-            try:
-                cursor.execute(f"KILL {number}")
-            except MySQLdb.OperationalError:
-                continue  # It ended by itself meanwhile
+    cursor.execute("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'root'")
+    for (number,) in cursor.fetchall():
+        # One that has ended by itself meanwhile is none
+        with suppress(MySQLdb.OperationalError):
+            cursor.execute(f"KILL {number}")
 
 
 def connect(rig: Rig) -> MySQLdb.Connection:

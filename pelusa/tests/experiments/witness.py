@@ -1,6 +1,6 @@
 """A process with the settings of a rig: it makes the books before an experiment and judges them after it.
 
-Each line on standard input is `[deed, {arguments}]` in JSON; the answer is a line with `{"answer": …}` or `{"error": …}`.
+Each line of input is `[deed, {arguments}]` in JSON; the answer is a line with `{"answer": …}` or `{"error": …}`.
 Run by `rig.Witness` with `python -m`.
 """
 
