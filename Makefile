@@ -17,7 +17,7 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-mysql chaos coverage lint format up down clean
+.PHONY: help demo run test test-mysql experiments chaos coverage lint format up down clean
 
 help:
 	@echo "make demo        see it work: everything embedded, real alarms become paper orders (ONCE=1: then stop)"
@@ -40,6 +40,9 @@ test: .venv/.dev
 # The empty -m takes the tests of real servers in again.
 test-mysql: .venv/.dev .venv/.mysql
 	@$(ON) servers $(RUN) -m pytest -n $(JOBS) -m "" $(ARGS)
+
+experiments: .venv/.dev .venv/.mysql
+	@$(ON) servers $(RUN) -m pytest -m "" pelusa/tests/experiments $(ARGS)
 
 # SEED=N repeats a run; SHORT=1 takes under five minutes.
 chaos: .venv/.runtime .venv/.mysql
