@@ -15,10 +15,19 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from exchange.backoffice import changed_columns, is_held, without_secrets
+from exchange.backoffice import (
+    ByAccount,
+    Ledger,
+    Since,
+    changed_columns,
+    is_held,
+    number_column,
+    time_column,
+    without_secrets,
+)
 from exchange.encryption import WrongKey
 from exchange.errors import ExchangeError
-from exchange.models import Account
+from exchange.models import Account, EquityPoint, EquitySnapshot, WalletChoices
 from exchange.paper_accounts import open_paper_account
 
 ENVIRONMENT_COLOURS = {
@@ -159,3 +168,59 @@ class AccountAdmin(ModelAdmin):
             return _("set; the key ends in %(ending)s") % {"ending": f"…{account.api_key[-4:]}"}
         except WrongKey:
             return _("set, but no key of FIELD_ENCRYPTION_KEYS opens it: give both again")
+
+
+class SinceTaken(Since):
+    column = "taken_at"
+
+
+class _OverTime(Ledger):
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("account").defer(*without_secrets("account__"))
+
+
+@admin.register(EquityPoint)
+class EquityPointAdmin(_OverTime):
+    """What each account was worth, newest first."""
+
+    list_display = (
+        time_column("taken_at", _("At (UTC)")),
+        "account",
+        number_column("equity", _("Equity in USDT")),
+        "without_price",
+        "not_shown",
+    )
+    list_filter = (SinceTaken, ByAccount)
+    fields = ("account", "taken_at", "equity", "unvalued", "refused")
+
+    @display(description=_("Not valued"))
+    def without_price(self, point: EquityPoint) -> str:
+        return ", ".join(point.unvalued)
+
+    @display(description=_("Not shown to the key"))
+    def not_shown(self, point: EquityPoint) -> str:
+        return ", ".join(dict(WalletChoices.choices).get(each, each) for each in point.refused)
+
+
+@admin.register(EquitySnapshot)
+class EquitySnapshotAdmin(_OverTime):
+    """What each wallet held, newest first."""
+
+    list_display = (
+        time_column("taken_at", _("At (UTC)")),
+        "account",
+        "market",
+        "asset",
+        number_column("equity", _("Equity")),
+        number_column("available", _("Available")),
+        number_column("value", _("Worth in USDT")),
+    )
+    list_filter = (SinceTaken, ByAccount, "market")
+    fields = (
+        "account",
+        "market",
+        "asset",
+        "taken_at",
+        ("balance", "equity", "available"),
+        ("used_margin", "unrealised_pnl", "value"),
+    )

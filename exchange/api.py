@@ -3,13 +3,20 @@
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status, viewsets
+from rest_framework.decorators import action
 from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from exchange.conflicts import KeepsHistory
+from exchange.equity import curve
 from exchange.errors import NotSent, Refused
 from exchange.models import Account
 from exchange.paper_accounts import open_paper_account
+from exchange.valuation import QUOTE
+from exchange.wealth_api import AskCurveSerializer, CurveSerializer
 
 CREDENTIALS = ("api_key", "api_secret")
 
@@ -79,4 +86,17 @@ class AccountViewSet(KeepsHistory, viewsets.ModelViewSet[Account]):
     serializer_class = AccountSerializer
     filterset_fields = ("environment", "is_active")
     lookup_value_regex = "[0-9]{1,18}"
-    kept_because = "Strategies or operations belong to this account: switch it off with is_active instead."
+    required_permission: str | None = None
+    kept_because = (
+        "Strategies, operations or an equity curve belong to this account: switch it off with is_active instead."
+    )
+
+    @extend_schema(parameters=[AskCurveSerializer], responses=CurveSerializer)
+    @action(detail=True, required_permission="exchange.view_equitypoint")
+    def equity(self, request: Request, pk: str | None = None) -> Response:
+        """Tell what the account was worth over time, in USDT."""
+        asked = AskCurveSerializer(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        account = self.get_object()
+        told = {"account": account.pk, "quote": QUOTE, "points": curve(account, **asked.validated_data)}
+        return Response(CurveSerializer(told).data)

@@ -13,24 +13,33 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
-from exchange import decoding, parsing, phrasing
+from exchange import decoding, parsing, phrasing, statements
 from exchange.decoding import Row, Unreadable
-from exchange.errors import NotSent, OutcomeUnknown
+from exchange.errors import NotSent, OutcomeUnknown, RateLimited
+from exchange.pacing import READ_PATIENCE, WRITE_PATIENCE, Pacer, Rank
 from exchange.phrasing import INTERVALS, MILLISECOND, ROUTES, Parameters
 from exchange.refusals import ClockSkew, Deed
 from exchange.types import (
     BalanceReport,
+    FeeRatesReport,
     FillReport,
+    IncomeKind,
+    IncomeReport,
     InstrumentReport,
+    KeyReport,
     KlineReport,
+    KlineText,
     LeverageReport,
     MarginMode,
     Market,
     OrderReport,
     OrderRequest,
+    OrderType,
     PositionMode,
     PositionReport,
     PositionSide,
+    Side,
+    StandardOrderReport,
 )
 from exchange.wire import Wire
 
@@ -61,8 +70,9 @@ def utc_now() -> datetime:
 class BingX:
     """One account at BingX, or at a server that speaks like it. Use an instance from one thread only.
 
-    `clock_offset` (their clock minus ours) is added to the time stamps of reads; a write signs our own clock, an order
-    exactly its `signed_at`. Connections are kept open between calls.
+    `clock_offset` (their clock minus ours) is added to every time stamp but an order's: that signs exactly its
+    `signed_at`. With a `pacer` each request waits for its turn under the exchange's rate limits. Connections are kept
+    open between calls.
     """
 
     def __init__(
@@ -76,8 +86,11 @@ class BingX:
         recv_window_ms: int = 5000,
         clock: Callable[[], datetime] = utc_now,
         clock_offset: timedelta = timedelta(0),
+        pacer: Pacer | None = None,
     ) -> None:
-        self._wire = Wire(base_url, key, secret, connect_timeout=connect_timeout, read_timeout=read_timeout)
+        self._wire = Wire(
+            base_url, key, secret, connect_timeout=connect_timeout, read_timeout=read_timeout, pacer=pacer
+        )
         self._recv_window_ms = recv_window_ms
         self._clock = clock
         self.clock_offset = clock_offset
@@ -126,6 +139,15 @@ class BingX:
         body = self._read(ROUTES[market].price, {"symbol": symbol}, is_signed=False)
         return parsing.parse_price(symbol, body.get("data"))
 
+    def prices(self, market: Market) -> dict[str, Decimal]:
+        """Return the last traded price of every symbol of the product, in one request.
+
+        https://bingx-api.github.io/docs-v3/#/en/Swap/Market%20Data/Symbol%20Price%20Ticker
+        https://bingx-api.github.io/docs-v3/#/en/Coin-M%20Futures/Market%20Data/Query%2024-Hour%20Price%20Change
+        https://bingx-api.github.io/docs-v3/#/en/Spot/Market%20Data/24hr%20Ticker%20Price%20Change%20Statistics
+        """
+        return parsing.parse_prices(self._read(ROUTES[market].price, is_signed=False).get("data"))
+
     def klines(
         self,
         market: Market,
@@ -145,6 +167,21 @@ class BingX:
         https://bingx-api.github.io/docs-v3/#/en/Coin-M%20Futures/Market%20Data/Get%20K-line%20Data
         https://bingx-api.github.io/docs-v3/#/en/Spot/Market%20Data/Kline%2FCandlestick%20Data
         """
+        found = parsing.parse_klines(self._klines(market, symbol, interval, start, end, limit))
+        kept = [k for k in found if (not start or k.open_time >= start) and (not end or k.open_time < end)]
+        return kept[-limit:]
+
+    def kline_texts(
+        self, market: Market, symbol: str, interval: str, *, start: datetime, end: datetime, limit: int = MOST_KLINES
+    ) -> list[KlineText]:
+        """Return what `klines` returns as it was written, for those who store millions."""
+        found = parsing.parse_kline_texts(self._klines(market, symbol, interval, start, end, limit))
+        start_ms, end_ms = phrasing.to_ms(start), phrasing.to_ms(end)
+        return [kline for kline in found if start_ms <= kline[0] < end_ms][-limit:]
+
+    def _klines(
+        self, market: Market, symbol: str, interval: str, start: datetime | None, end: datetime | None, limit: int
+    ) -> Any:
         if interval not in INTERVALS or not 1 <= limit <= MOST_KLINES:
             raise ValueError("unknown interval, or a limit outside 1 to 1000")
         until = end if end or not start else self._clock() + self.clock_offset
@@ -157,16 +194,22 @@ class BingX:
             # Spot's days begin at 16:00 UTC unless told otherwise.
             "timeZone": 0 if market is Market.SPOT else None,
         }
-        body = self._read(ROUTES[market].klines, parameters, is_signed=False)
-        found = parsing.parse_klines(body.get("data"))
-        kept = [k for k in found if (not start or k.open_time >= start) and (not end or k.open_time < end)]
-        return kept[-limit:]
+        return self._read(ROUTES[market].klines, parameters, is_signed=False).get("data")
 
     # Orders
 
-    def place_order(self, request: OrderRequest) -> OrderReport:
+    def await_turn(self, market: Market, *, opens: bool) -> None:
+        """Wait, a second at most, for an order's turn under the rate limits, before it is committed as submitted.
+
+        Raise `RateLimited` when its turn does not come so soon: nothing was sent, and it may be tried again.
+        """
+        rank = Rank.ENTRY if opens else Rank.EXIT
+        self._wire.await_turn("POST", ROUTES[market].place, rank=rank, patience=WRITE_PATIENCE)
+
+    def place_order(self, request: OrderRequest, *, has_turn: bool = False) -> OrderReport:
         """Send one order, once, signed with exactly `request.signed_at`.
 
+        `has_turn`: `await_turn` was called for it. Otherwise it waits here, and is `NotSent` when no turn comes.
         Raise `ValueError` for a request that contradicts itself, before anything is sent; `OutcomeUnknown` also when
         the order was taken but its echo cannot be read. A conditional order carries no client order id on the
         perpetuals: BingX takes one for MARKET and LIMIT only, so that such an order is known by its exchange id alone.
@@ -176,7 +219,10 @@ class BingX:
         https://bingx-api.github.io/docs-v3/#/en/Spot/Trades%20Endpoints/Place%20order
         """
         parameters = phrasing.order(request)
-        body = self._write("POST", ROUTES[request.market].place, parameters, Deed.SUBMIT, request.signed_at)
+        if not has_turn:
+            self._await_turn_or_not_send(request)
+        path = ROUTES[request.market].place
+        body = self._send("POST", path, parameters, Deed.SUBMIT, request.signed_at)
         return parsing.parse_order(request.market, decoding.one(body.get("data"), "order"), request)
 
     def order(
@@ -206,7 +252,7 @@ class BingX:
         """
         named = phrasing.order_id(market, client_order_id, exchange_order_id)
         method, path = ROUTES[market].cancel
-        body = self._write(method, path, {"symbol": symbol, **named}, Deed.CANCEL, self._clock())
+        body = self._write(method, path, {"symbol": symbol, **named}, Deed.CANCEL)
         report = parsing.parse_order(market, decoding.one(body.get("data"), "order"))
         return _checked(report, client_order_id, exchange_order_id)
 
@@ -336,6 +382,74 @@ class BingX:
         """
         return parsing.parse_balances(market, self._read(ROUTES[market].balances).get("data"))
 
+    def income(
+        self,
+        market: Market,
+        *,
+        start: datetime,
+        end: datetime,
+        symbol: str | None = None,
+        kind: IncomeKind | None = None,
+    ) -> list[IncomeReport]:
+        """Return what came and went in a time range (fees, funding, profits, transfers), oldest first, each once.
+
+        BingX keeps three months. The range is asked for in windows of seven days, and a window that comes back full is
+        halved. Only USDT-M tells: the vendor has no such list for COIN-M and spot (`ValueError`).
+
+        https://bingx-api.github.io/docs-v3/#/en/Swap/Account%20Endpoints/Get%20Account%20Profit%20and%20Loss%20Fund%20Flow
+        """
+        path, named = phrasing.route(market, "income"), {"symbol": symbol, "incomeType": phrasing.income_kind(kind)}
+
+        def ask(since: datetime, until: datetime) -> list[Row]:
+            page: Parameters = {"startTime": since, "endTime": until, "limit": MOST_ROWS}
+            return _listed(self._read(path, {**named, **page}).get("data"))
+
+        rows = phrasing.rows_by_windows(ask, start, end, MOST_ROWS)
+        # A row on the seam of two windows comes twice, alike in every member
+        unique = dict.fromkeys(statements.parse_income(market, row) for row in rows)
+        return sorted(unique, key=lambda income: (income.happened_at, income.exchange_income_id))
+
+    def fee_rates(self, market: Market, symbol: str | None = None) -> FeeRatesReport:
+        """Return what this account pays for trading; spot wants the symbol (`ValueError` without).
+
+        https://bingx-api.github.io/docs-v3/#/en/Swap/Account%20Endpoints/Query%20Trading%20Commission%20Rate
+        https://bingx-api.github.io/docs-v3/#/en/Coin-M%20Futures/Trades%20Endpoints/Query%20Trade%20Commission%20Rate
+        https://bingx-api.github.io/docs-v3/#/en/Spot/Trades%20Endpoints/Query%20Trading%20Commission%20Rate
+        """
+        if (market is Market.SPOT) is not bool(symbol):
+            raise ValueError("spot has a rate for each symbol, the perpetuals have one for all")
+        return statements.parse_fee_rates(market, self._read(ROUTES[market].fee_rates, {"symbol": symbol}).get("data"))
+
+    # The standard contract: an old product, read and never traded
+
+    def standard_balances(self) -> list[BalanceReport]:
+        """Return the standard contract's wallet, one report an asset.
+
+        https://bingx-api.github.io/docs/#/en-us/standard/contract-interface.html#Query%20standard%20contract%20balance
+        """
+        return statements.parse_standard_balances(self._read(phrasing.STANDARD_BALANCES).get("data"))
+
+    def standard_positions(self) -> list[PositionReport]:
+        """Return what the account holds in standard contracts.
+
+        https://bingx-api.github.io/docs/#/en-us/standard/contract-interface.html#Position
+        """
+        return statements.parse_standard_positions(self._read(phrasing.STANDARD_POSITIONS).get("data"))
+
+    def standard_orders(self, symbol: str, *, start: datetime, end: datetime) -> list[StandardOrderReport]:
+        """Return the standard contract's closed trades of a time range, each once, oldest first.
+
+        https://bingx-api.github.io/docs/#/en-us/standard/contract-interface.html#Historical%20order
+        """
+
+        def ask(since: datetime, until: datetime) -> list[Row]:
+            parameters: Parameters = {"symbol": symbol, "startTime": since, "endTime": until, "limit": MOST_ROWS}
+            return _listed(self._read(phrasing.STANDARD_ORDERS, parameters).get("data"))
+
+        rows = phrasing.rows_by_windows(ask, start, end, MOST_ROWS)
+        unique = {order.exchange_order_id: order for order in map(statements.parse_standard_order, rows)}
+        return sorted(unique.values(), key=lambda order: (order.opened_at, order.exchange_order_id))
+
     def leverage(self, market: Market, symbol: str) -> LeverageReport:
         """Return the leverage of both legs. Spot has none: `ValueError`.
 
@@ -390,7 +504,14 @@ class BingX:
 
         https://bingx-api.github.io/docs-v3/#/en/Account%20and%20Wallet/Sub-account%20Management/Query%20API%20KEY%20Permissions
         """
-        return parsing.parse_permissions(self._read(phrasing.PERMISSIONS, is_bare=True))
+        return self.key().permissions
+
+    def key(self) -> KeyReport:
+        """Return what this key may do and from which addresses it may be used.
+
+        https://bingx-api.github.io/docs-v3/#/en/Account%20and%20Wallet/Sub-account%20Management/Query%20API%20KEY%20Permissions
+        """
+        return parsing.parse_key(self._read(phrasing.PERMISSIONS, is_bare=True))
 
     # How it is asked
 
@@ -420,21 +541,47 @@ class BingX:
         return self._ask(path, asked, is_signed, is_bare)
 
     def _ask(self, path: str, asked: dict[str, str], is_signed: bool, is_bare: bool) -> dict[str, Any]:
-        """Send a read, stamped and signed afresh for each attempt."""
+        """Send a read in its turn, stamped and signed afresh for each attempt."""
+        self._wire.await_turn("GET", path, is_signed=is_signed, patience=READ_PATIENCE)
         stamp = self._stamp(self._clock() + self.clock_offset, is_signed)
         return self._wire.call("GET", path, asked | stamp, deed=Deed.READ, is_signed=is_signed, is_bare=is_bare)
 
-    def _write(self, method: str, path: str, parameters: Parameters, deed: Deed, signed_at: datetime) -> dict[str, Any]:
+    def _write(self, method: str, path: str, parameters: Parameters, deed: Deed) -> dict[str, Any]:
+        """Send a write in its turn, signed as of then by the exchange's clock."""
+        self._wire.await_turn(method, path, patience=WRITE_PATIENCE)
+        return self._send(method, path, parameters, deed, self._clock() + self.clock_offset)
+
+    def _send(self, method: str, path: str, parameters: Parameters, deed: Deed, signed_at: datetime) -> dict[str, Any]:
         """Send a write, once."""
         said = phrasing.written(parameters) | self._stamp(signed_at, is_signed=True)
         return self._wire.call(method, path, said, deed=deed, is_signed=True)
 
     def _change(self, path: str, parameters: Parameters) -> None:
-        self._write("POST", path, parameters, Deed.CHANGE, self._clock())
+        self._write("POST", path, parameters, Deed.CHANGE)
+
+    def _await_turn_or_not_send(self, request: OrderRequest) -> None:
+        """Wait for the turn of an order that was committed already; without one it provably did not leave."""
+        try:
+            self.await_turn(request.market, opens=_opens(request))
+        except RateLimited as limit:
+            raise NotSent(limit.message) from None
 
     def _stamp(self, moment: datetime, is_signed: bool) -> dict[str, str]:
         window = {"recvWindow": str(self._recv_window_ms)} if is_signed else {}
         return window | {"timestamp": str(phrasing.to_ms(moment))}
+
+
+def _listed(data: Any) -> list[Row]:
+    """Return a bare list's rows; null is BingX's other way to write an empty one."""
+    return [] if data is None else decoding.rows(data)
+
+
+def _opens(request: OrderRequest) -> bool:
+    """Tell an entry from what goes first: it is no stop, not reduce-only, and on the side that opens its leg."""
+    opening = {PositionSide.LONG: {Side.BUY}, PositionSide.SHORT: {Side.SELL}, PositionSide.BOTH: set(Side)}
+    sides = {Side.BUY} if request.market is Market.SPOT else opening[request.position_side]
+    is_stop = request.order_type in {OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET}
+    return request.side in sides and not is_stop and not request.reduce_only
 
 
 def _checked(report: OrderReport, client_order_id: str | None, exchange_order_id: str | None) -> OrderReport:

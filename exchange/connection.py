@@ -7,13 +7,14 @@ from django.conf import settings
 
 from exchange.bingx import BingX
 from exchange.models import Account
+from exchange.pacing import pacer_for
 
 _kept = threading.local()
 
 
 def connect(account: Account) -> BingX:
     """Return this thread's client for the account; connections stay open between orders."""
-    return _client(settings.BINGX_URLS[account.environment], account.api_key, account.api_secret)
+    return _client(account.environment, account.api_key, account.api_secret)
 
 
 def connect_for_market_data() -> BingX:
@@ -23,12 +24,15 @@ def connect_for_market_data() -> BingX:
 
 def connect_to(environment: str) -> BingX:
     """Return this thread's client for an environment's public data."""
-    return _client(settings.BINGX_URLS[environment], "", "")
+    return _client(environment, "", "")
 
 
-def _client(url: str, key: str, secret: str) -> BingX:
+def _client(environment: str, key: str, secret: str) -> BingX:
+    url = settings.BINGX_URLS[environment]
     clients: dict[tuple[str, str], BingX] = _kept.__dict__.setdefault("clients", {})
     fingerprint = hashlib.sha256(f"{key}\n{secret}".encode()).hexdigest()
     if (url, fingerprint) not in clients:
-        clients[url, fingerprint] = BingX(base_url=url, key=key, secret=secret)
+        # The paper exchange is our own, and takes what comes
+        pacer = pacer_for(settings.PACING_REDIS_URL) if environment in settings.PACED_ENVIRONMENTS else None
+        clients[url, fingerprint] = BingX(base_url=url, key=key, secret=secret, pacer=pacer)
     return clients[url, fingerprint]

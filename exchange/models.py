@@ -3,7 +3,7 @@
 from django.db import models
 
 from exchange.encryption import EncryptedTextField
-from exchange.types import Market, PositionMode
+from exchange.types import Market, OldProduct, PositionMode
 
 
 class MarketChoices(models.TextChoices):
@@ -12,6 +12,15 @@ class MarketChoices(models.TextChoices):
     USDTM = Market.USDTM.value, "USDT-M perpetual"
     COINM = Market.COINM.value, "COIN-M perpetual"
     SPOT = Market.SPOT.value, "Spot"
+
+
+class WalletChoices(models.TextChoices):
+    """Where an account's money lies: the products that Pelusa trades, and the one that it only reads."""
+
+    USDTM = MarketChoices.USDTM.value, MarketChoices.USDTM.label
+    COINM = MarketChoices.COINM.value, MarketChoices.COINM.label
+    SPOT = MarketChoices.SPOT.value, MarketChoices.SPOT.label
+    STANDARD = OldProduct.STANDARD.value, "Standard contract (read only)"
 
 
 class Account(models.Model):
@@ -76,3 +85,57 @@ class ExchangeClock(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment}: {self.offset_ms} ms"
+
+
+class EquityPoint(models.Model):
+    """What an account was worth at one moment: one point of its equity curve.
+
+    Written whole or not at all, with its `EquitySnapshot` rows: a wallet that did not answer leaves a gap, never a dip.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="equity_points")
+    taken_at = models.DateTimeField(help_text="The start of the five minutes in which the exchange was asked.")
+    equity = models.DecimalField(max_digits=28, decimal_places=12, help_text="In USDT, at the last prices.")
+    unvalued = models.JSONField(default=list, help_text="What no price is known of, e.g. spot XYZ; it is not counted.")
+    refused = models.JSONField(default=list, help_text="Wallets that the exchange does not show to this key.")
+
+    class Meta:
+        ordering = ["-taken_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "taken_at"], name="one_equity_point_for_each_account_and_moment")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.taken_at:%Y-%m-%d %H:%M} {self.equity:f} USDT"
+
+
+class EquitySnapshot(models.Model):
+    """One asset of one wallet of an account at one moment, as the exchange told it, and what that was worth."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="equity_snapshots")
+    market = models.CharField(max_length=8, choices=WalletChoices.choices)
+    asset = models.CharField(max_length=32)
+    taken_at = models.DateTimeField()
+    # Coins worth a billionth of a cent are held by the quadrillion
+    balance = models.DecimalField(max_digits=44, decimal_places=12)
+    equity = models.DecimalField(max_digits=44, decimal_places=12, help_text="With what open positions would add.")
+    available = models.DecimalField(max_digits=44, decimal_places=12)
+    used_margin = models.DecimalField(max_digits=44, decimal_places=12)
+    unrealised_pnl = models.DecimalField(max_digits=44, decimal_places=12)
+    value = models.DecimalField(
+        max_digits=28, decimal_places=12, null=True, help_text="The equity in USDT; empty where no price is known."
+    )
+
+    class Meta:
+        ordering = ["-taken_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "taken_at", "market", "asset"], name="one_snapshot_for_each_asset_and_moment"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(market__in=["usdtm", "coinm", "spot", "standard"]), name="snapshot_market_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.taken_at:%Y-%m-%d %H:%M} {self.market} {self.equity:f} {self.asset}"

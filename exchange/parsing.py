@@ -8,11 +8,13 @@ Source: https://bingx-api.github.io/docs-v3/ and the project's BingX fact page, 
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from loguru import logger
 
 from exchange.decoding import (
+    FIRST_MILLISECONDS,
     Row,
     Unreadable,
     flag,
@@ -31,11 +33,15 @@ from exchange.decoding import (
     whole_or_none,
     word,
 )
+from exchange.phrasing import to_ms
+from exchange.rounding import plain
 from exchange.types import (
     BalanceReport,
     FillReport,
     InstrumentReport,
+    KeyReport,
     KlineReport,
+    KlineText,
     LeverageReport,
     MarginMode,
     Market,
@@ -63,6 +69,7 @@ _STATUS = {
 _SIDE_OF_LEG = {PositionSide.LONG: Side.BUY, PositionSide.SHORT: Side.SELL}
 _ONLINE, _CLOSE_ONLY = 1, 25
 _KLINE_NUMBERS = ("open", "high", "low", "close", "volume")
+_KLINE_MEMBERS = itemgetter("time", *_KLINE_NUMBERS)
 
 
 def parse_status(row: Row) -> ReportStatus:
@@ -206,23 +213,30 @@ def parse_position(market: Market, row: Row) -> PositionReport:
     """Read one position; in one-way mode its leg is BOTH and the sign, or the side that BingX names, gives `side`."""
     amount = number(row, "positionAmt")
     leg = word(row, PositionSide, "positionSide")
-    is_isolated = flag(row, "isolated")
     return PositionReport(
         market=market,
         symbol=text(row, "symbol"),
         position_side=PositionSide.BOTH if flag(row, "onlyOnePosition") else leg,
-        side=_side_of_position(leg, amount),
+        side=side_of_position(leg, amount),
         quantity=abs(amount),
         avg_entry_price=number(row, "avgPrice"),
         mark_price=number_above_zero(row, "markPrice"),
         unrealised_pnl=number(row, "unrealizedProfit", "unrealisedProfit", default=Decimal(0)),
         leverage=whole_or_none(row, "leverage"),
-        margin_mode=None if is_isolated is None else MarginMode.ISOLATED if is_isolated else MarginMode.CROSSED,
+        margin_mode=margin_mode_of(row),
         liquidation_price=number_above_zero(row, "liquidationPrice"),
+        margin=number_above_zero(row, "initialMargin", "margin"),
     )
 
 
-def _side_of_position(leg: PositionSide, amount: Decimal) -> Side:
+def margin_mode_of(row: Row) -> MarginMode | None:
+    """Return a position's or trade's margin mode; `None` when the row does not tell it."""
+    is_isolated = flag(row, "isolated")
+    return None if is_isolated is None else MarginMode.ISOLATED if is_isolated else MarginMode.CROSSED
+
+
+def side_of_position(leg: PositionSide, amount: Decimal) -> Side:
+    """Return which way a position stands: by its leg, in one-way mode by the sign of its amount."""
     if leg is PositionSide.LONG and amount < 0:
         raise Unreadable("a long position with a negative amount")
     return _SIDE_OF_LEG.get(leg) or (Side.SELL if amount < 0 else Side.BUY)
@@ -238,20 +252,36 @@ def parse_balances(market: Market, data: Any) -> list[BalanceReport]:
 
 
 def _parse_margin_balance(market: Market, row: Row) -> BalanceReport:
+    """Read a margin wallet's row; BingX spells half of its words in two ways."""
     nothing = Decimal(0)
     return BalanceReport(
         market=market,
         asset=text(row, "asset"),
-        balance=number(row, "balance", default=nothing),
-        equity=number(row, "equity", default=nothing),
-        available=number(row, "availableMargin", default=nothing),
+        balance=zero_if_empty(row, "balance"),
+        equity=zero_if_empty(row, "equity"),
+        available=zero_if_empty(row, "availableMargin"),
         unrealised_pnl=number(row, "unrealizedProfit", "unrealisedProfit", default=nothing),
+        used_margin=number(row, "usedMargin", default=nothing),
+        frozen=number(row, "freezedMargin", "frozenMargin", default=nothing),
+        realised_pnl=_number_or_none(row, "realisedProfit", "realizedProfit"),
     )
 
 
+def zero_if_empty(row: Row, name: str) -> Decimal:
+    """Return an amount; an asset never used has an empty text, and an answer without the word tells nothing."""
+    if name not in row:
+        raise Unreadable(f"{name} is missing")
+    return number(row, name, default=Decimal(0))
+
+
+def _number_or_none(row: Row, *names: str) -> Decimal | None:
+    return None if pick(row, *names) is None else number(row, *names)
+
+
 def _parse_spot_balance(row: Row) -> BalanceReport:
-    free, locked = number(row, "free"), number(row, "locked")
-    return BalanceReport(Market.SPOT, text(row, "asset"), balance=free + locked, equity=free + locked, available=free)
+    free, locked = zero_if_empty(row, "free"), zero_if_empty(row, "locked")
+    total = free + locked
+    return BalanceReport(Market.SPOT, text(row, "asset"), balance=total, equity=total, available=free, frozen=locked)
 
 
 def parse_leverage(data: Any) -> LeverageReport:
@@ -285,6 +315,15 @@ def parse_permissions(body: Row) -> frozenset[int]:
     if not isinstance(ids, list):
         raise Unreadable("permissions is missing")
     return frozenset(whole({"permission": value}, "permission") for value in ids)
+
+
+def parse_key(body: Row) -> KeyReport:
+    """Read what a key may do and from where, from the bare answer or an enveloped one."""
+    found = one(body.get("data") or body, "apiInfos")
+    addresses = found.get("ipAddresses") or []
+    if not isinstance(addresses, list):
+        raise Unreadable("ipAddresses is no list")
+    return KeyReport(parse_permissions(body), tuple(str(each) for each in addresses if each))
 
 
 def parse_instruments(market: Market, data: Any) -> list[InstrumentReport]:
@@ -409,6 +448,19 @@ def parse_price(symbol: str, data: Any) -> Decimal:
     return price
 
 
+def parse_prices(data: Any) -> dict[str, Decimal]:
+    """Read the last prices of a product by symbol; a row without a price that can be read is left out."""
+    prices = {}
+    for row in rows(data):
+        try:
+            price = number_above_zero(row, "price", "lastPrice")
+            if price is not None:
+                prices[text(row, "symbol")] = price
+        except Unreadable as error:
+            logger.bind(symbol=str(row.get("symbol"))[:40]).warning("price left out: {}", error.message)
+    return prices
+
+
 def parse_klines(data: Any) -> list[KlineReport]:
     """Read candles, oldest first and each time once; BingX sends objects, arrays (spot), or one bare object."""
     found = [data] if isinstance(data, dict) else data or []
@@ -416,6 +468,32 @@ def parse_klines(data: Any) -> list[KlineReport]:
         raise Unreadable("the answer holds no list of klines")
     klines = {kline.open_time: kline for kline in map(_parse_kline, found)}
     return [klines[open_time] for open_time in sorted(klines)]
+
+
+def parse_kline_texts(data: Any) -> list[KlineText]:
+    """Read candles as `parse_klines` does, in a tenth of its time: numbers stay texts as they came, unchecked."""
+    found = _usual_kline_texts(data) if isinstance(data, list) and data else None
+    if found is None:
+        return [_texts_of(kline) for kline in parse_klines(data)]
+    unique = {kline[0]: kline for kline in found}
+    return [unique[open_time] for open_time in sorted(unique)]
+
+
+def _usual_kline_texts(rows: list[Any]) -> list[KlineText] | None:
+    """Return the rows when all have BingX's usual form (texts, and milliseconds as a number), `None` otherwise."""
+    try:
+        found = list(map(_KLINE_MEMBERS, rows))
+    except (KeyError, TypeError):
+        return None
+    times, *columns = zip(*found, strict=True)
+    is_usual = set(map(type, times)) == {int} and all(set(map(type, column)) == {str} for column in columns)
+    return found if is_usual and min(times) >= FIRST_MILLISECONDS else None
+
+
+def _texts_of(kline: KlineReport) -> KlineText:
+    values = (kline.open, kline.high, kline.low, kline.close, kline.volume)
+    written = [plain(value) for value in values]
+    return to_ms(kline.open_time), written[0], written[1], written[2], written[3], written[4]
 
 
 def _parse_kline(row: Any) -> KlineReport:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from exchange.decoding import Row, Unreadable
 from exchange.refusals import EPOCH
 from exchange.rounding import plain
-from exchange.types import Market, OrderRequest, OrderType, PositionSide, Side
+from exchange.types import IncomeKind, Market, OrderRequest, OrderType, PositionSide, Side
 
 Value = str | int | Decimal | bool | datetime | None
 Parameters = dict[str, Value]
@@ -56,9 +56,11 @@ class Routes:
     past_orders: str
     fills: str
     balances: str
+    fee_rates: str
     positions: str = ""
     leverage: str = ""
     margin_mode: str = ""
+    income: str = ""
 
 
 ROUTES = {
@@ -73,9 +75,11 @@ ROUTES = {
         past_orders="/openApi/swap/v1/trade/fullOrder",
         fills="/openApi/swap/v2/trade/fillHistory",
         balances="/openApi/swap/v3/user/balance",
+        fee_rates="/openApi/swap/v2/user/commissionRate",
         positions="/openApi/swap/v2/user/positions",
         leverage="/openApi/swap/v2/trade/leverage",
         margin_mode="/openApi/swap/v2/trade/marginType",
+        income="/openApi/swap/v2/user/income",
     ),
     Market.COINM: Routes(
         instruments="/openApi/cswap/v1/market/contracts",
@@ -88,6 +92,7 @@ ROUTES = {
         past_orders="/openApi/cswap/v1/trade/orderHistory",
         fills="/openApi/cswap/v1/trade/allFillOrders",
         balances="/openApi/cswap/v1/user/balance",
+        fee_rates="/openApi/cswap/v1/user/commissionRate",
         positions="/openApi/cswap/v1/user/positions",
         leverage="/openApi/cswap/v1/trade/leverage",
         margin_mode="/openApi/cswap/v1/trade/marginType",
@@ -103,17 +108,26 @@ ROUTES = {
         past_orders="/openApi/spot/v1/trade/historyOrders",
         fills="/openApi/spot/v1/trade/myTrades",
         balances="/openApi/spot/v1/account/balance",
+        fee_rates="/openApi/spot/v1/user/commissionRate",
     ),
 }
 SERVER_TIME = "/openApi/swap/v2/server/time"
 POSITION_MODE = "/openApi/swap/v1/positionSide/dual"
 PERMISSIONS = "/openApi/v1/account/apiPermissions"
+STANDARD_BALANCES = "/openApi/contract/v1/balance"
+STANDARD_POSITIONS = "/openApi/contract/v1/allPosition"
+STANDARD_ORDERS = "/openApi/contract/v1/allOrders"
 
 # The server lower-cases ids on the perpetuals, spot takes no hyphen.
 _CLIENT_ORDER_ID = {
     Market.USDTM: re.compile(r"[a-z0-9_-]{1,40}"),
     Market.COINM: re.compile(r"[a-z0-9_-]{1,40}"),
     Market.SPOT: re.compile(r"[a-z0-9_]{1,40}"),
+}
+_INCOME_KINDS = {
+    IncomeKind.REALISED_PNL: "REALIZED_PNL",
+    IncomeKind.INSURANCE: "INSURANCE_CLEAR",
+    IncomeKind.DEDUCTION: "SYSTEM_DEDUCTION",
 }
 _STOPS = {OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET}
 _OPENING_SIDE = {PositionSide.LONG: Side.BUY, PositionSide.SHORT: Side.SELL}
@@ -145,6 +159,13 @@ def _written(value: str | int | Decimal | bool | datetime) -> str:
     if isinstance(value, datetime):
         return str(to_ms(value))
     return plain(value) if isinstance(value, Decimal) else str(value)
+
+
+def income_kind(kind: IncomeKind | None) -> str | None:
+    """Return BingX's word for a kind of income; raise `ValueError` for OTHER, which is what it has no word for."""
+    if kind is IncomeKind.OTHER:
+        raise ValueError("OTHER cannot be asked for: ask for all kinds")
+    return _INCOME_KINDS.get(kind, kind.value) if kind else None
 
 
 def order_id(market: Market, client_order_id: str | None, exchange_order_id: str | None) -> Parameters:

@@ -20,6 +20,16 @@ class Market(StrEnum):
     SPOT = "spot"
 
 
+class OldProduct(StrEnum):
+    """What an account may still hold money in and Pelusa only reads: no order can name it as its market."""
+
+    STANDARD = "standard"
+
+
+Wallet = Market | OldProduct
+WALLETS: tuple[Wallet, ...] = (*Market, *OldProduct)
+
+
 class Side(StrEnum):
     BUY = "BUY"
     SELL = "SELL"
@@ -119,9 +129,13 @@ class FillReport:
 
 @dataclass(frozen=True, slots=True)
 class PositionReport:
-    """Net exposure at the exchange. `quantity` is never negative; `position_side` BOTH comes with `side`."""
+    """Net exposure at the exchange. `quantity` is never negative; `position_side` BOTH comes with `side`.
 
-    market: Market
+    Units: `quantity` in base coins (USDT-M, standard) or contracts (COIN-M); `margin` and `unrealised_pnl` in the
+    wallet's asset, which is the coin on COIN-M.
+    """
+
+    market: Wallet
     symbol: str
     position_side: PositionSide
     side: Side
@@ -132,18 +146,82 @@ class PositionReport:
     leverage: int | None
     margin_mode: MarginMode | None
     liquidation_price: Decimal | None = None
+    margin: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceReport:
-    """One asset of one product's wallet."""
+    """One asset of one product's wallet, in units of that asset.
 
-    market: Market
+    `equity` is the balance with what open positions would add; `used_margin` backs positions, `frozen` waits in orders.
+    `realised_pnl` is None where the product does not tell it.
+    """
+
+    market: Wallet
     asset: str
     balance: Decimal
     equity: Decimal
     available: Decimal
     unrealised_pnl: Decimal = Decimal(0)
+    used_margin: Decimal = Decimal(0)
+    frozen: Decimal = Decimal(0)
+    realised_pnl: Decimal | None = None
+
+
+class IncomeKind(StrEnum):
+    """Why money came or went; a word that we do not know is OTHER, so that the sum still holds it."""
+
+    TRANSFER = "TRANSFER"
+    REALISED_PNL = "REALISED_PNL"
+    FUNDING_FEE = "FUNDING_FEE"
+    TRADING_FEE = "TRADING_FEE"
+    INSURANCE = "INSURANCE"
+    TRIAL_FUND = "TRIAL_FUND"
+    ADL = "ADL"
+    DEDUCTION = "DEDUCTION"
+    OTHER = "OTHER"
+
+
+@dataclass(frozen=True, slots=True)
+class IncomeReport:
+    """One movement of money in a wallet. `amount` is signed: negative left the wallet. A transfer has no symbol."""
+
+    market: Market
+    exchange_income_id: str
+    exchange_trade_id: str
+    kind: IncomeKind
+    symbol: str
+    asset: str
+    amount: Decimal
+    happened_at: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FeeRatesReport:
+    """What trading costs, as a share of the notional: 0.0005 is 0.05 %."""
+
+    market: Market
+    maker: Decimal
+    taker: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StandardOrderReport:
+    """One closed trade of the standard contract: what it opened at, what it closed at, and the margin behind it."""
+
+    symbol: str
+    exchange_order_id: str
+    position_side: PositionSide
+    status: str
+    quantity: Decimal
+    avg_entry_price: Decimal
+    close_price: Decimal | None
+    margin: Decimal
+    leverage: int
+    margin_mode: MarginMode | None
+    opened_at: datetime
+    updated_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +262,16 @@ class KlineReport:
     low: Decimal
     close: Decimal
     volume: Decimal
+
+
+# One candle for those who read millions: its open time in milliseconds since 1970, then open, high, low, close and
+# volume as the exchange wrote them. Whoever stores them checks them: `market.sheets`.
+KlineText = tuple[int, str, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """What an API key may do (the exchange's ids) and from which addresses; none means from everywhere."""
+
+    permissions: frozenset[int]
+    addresses: tuple[str, ...]

@@ -20,6 +20,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 
 from exchange.decoding import Unreadable, load
 from exchange.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited
+from exchange.pacing import PACES, UNLISTED, Call, Pacer, Rank, fingerprint
 from exchange.refusals import REFUSALS, UNHEARD_OF, Deed, error_for, unblocked_at
 from exchange.signing import encoded_query, signed_query
 
@@ -81,14 +82,27 @@ for _module in ("connection", "connectionpool", "poolmanager", "response", "util
 
 
 class Wire:
-    """Connections to one exchange with one key, kept open; for one thread, and not across a fork."""
+    """Connections to one exchange with one key, kept open; for one thread, and not across a fork.
 
-    def __init__(self, base_url: str, key: str, secret: str, *, connect_timeout: float, read_timeout: float) -> None:
+    With a pacer the caller awaits each request's turn; without one (the paper exchange) every turn comes at once.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        secret: str,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        pacer: Pacer | None = None,
+    ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username is not None:
             raise ValueError("base_url must be http(s)://host[:port]")
         self.base_url = base_url.rstrip("/")
         self._key, self._secret = key.strip(), secret.strip()
+        self._pacer, self._host, self._account = pacer, parts.netloc, fingerprint(key.strip())
         self._timeouts = (connect_timeout, read_timeout)
         self._session = requests.Session()
         self._session.trust_env = False
@@ -114,11 +128,32 @@ class Wire:
         """Send once and return the JSON object of an answer with code 0 (or without a code, when `is_bare`).
 
         Raise `NotSent`, a `Refused` or `OutcomeUnknown`; none of them has a cause or a context that would tell more.
+        A rate limit is made known to all processes before it is raised.
         """
         answer = self._send(method, path, parameters, is_signed)
         if isinstance(answer, ExchangeError):
             raise answer
-        return self._judge(f"{method} {path}", answer, deed, is_bare)
+        try:
+            return self._judge(f"{method} {path}", answer, deed, is_bare)
+        except RateLimited as limit:
+            if self._pacer:
+                self._pacer.obey(self._wanted(method, path, is_signed), limit)
+            raise
+
+    def await_turn(
+        self, method: str, path: str, *, patience: float, is_signed: bool = True, rank: Rank | None = None
+    ) -> None:
+        """Take a place among the requests; raise `RateLimited` when none is free within `patience` seconds.
+
+        To be called right before the time stamp is made: a request that waited with its stamp on would be stale.
+        """
+        if self._pacer:
+            self._pacer.take(self._wanted(method, path, is_signed, rank), patience)
+
+    def _wanted(self, method: str, path: str, is_signed: bool, rank: Rank | None = None) -> Call:
+        act = f"{method} {path}"
+        rank = PACES.get(act, UNLISTED).rank if rank is None else rank
+        return Call(self._host, self._account if is_signed else "", act, rank)
 
     def _send(
         self, method: str, path: str, parameters: Mapping[str, str], is_signed: bool

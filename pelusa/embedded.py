@@ -39,6 +39,12 @@ def client_url(url: str) -> str:
     return url.replace(SCHEME, "unix://", 1) if url.startswith(SCHEME) else url
 
 
+def redis_url(url: str) -> str:
+    """Return the broker's address for redis-py, or nothing when the broker is no Redis."""
+    known = client_url(url).replace("virtual_host=", "db=")
+    return known if known.startswith(("redis://", "rediss://", "unix://")) else ""
+
+
 def broker_spec(var_dir: Path) -> ProcessSpec:
     """Return the broker's process, and make the folders it needs.
 

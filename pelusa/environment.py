@@ -105,8 +105,11 @@ def _publish(draft: Path, path: Path) -> None:
         draft.unlink()
 
 
-def database(name: str, url: str, *, test_dir: Path) -> dict[str, Any]:
-    """Return Django's settings for `sqlite:///path` or `mysql://user:password@host:port/schema`."""
+def database(name: str, url: str, *, test_dir: Path, sends_files: bool = False) -> dict[str, Any]:
+    """Return Django's settings for `sqlite:///path` or `mysql://user:password@host:port/schema`.
+
+    Where candles are stored (`sends_files`) the driver may hand files to the server, if the server allows it too.
+    """
     scheme = url.partition("://")[0]
     if scheme not in ("sqlite", "mysql"):
         raise ImproperlyConfigured(f"{name}: must be sqlite:///path or mysql://user:password@host/schema")
@@ -116,7 +119,7 @@ def database(name: str, url: str, *, test_dir: Path) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{name}: the port must be a number from 1 to 65535") from None
     if not parsed["NAME"]:
         raise ImproperlyConfigured(f"{name}: names no database")
-    return _sqlite(parsed, test_dir) if scheme == "sqlite" else _mysql(parsed)
+    return _sqlite(parsed, test_dir) if scheme == "sqlite" else _mysql(parsed, sends_files)
 
 
 def _sqlite(parsed: dict[str, Any], test_dir: Path) -> dict[str, Any]:
@@ -132,10 +135,10 @@ def _sqlite(parsed: dict[str, Any], test_dir: Path) -> dict[str, Any]:
     }
 
 
-def _mysql(parsed: dict[str, Any]) -> dict[str, Any]:
+def _mysql(parsed: dict[str, Any], sends_files: bool) -> dict[str, Any]:
     return {
         **parsed,
-        "OPTIONS": MYSQL_OPTIONS,
+        "OPTIONS": MYSQL_OPTIONS | ({"local_infile": True} if sends_files else {}),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "TEST": {"CHARSET": "utf8mb4"},

@@ -102,7 +102,9 @@ TEMPLATES = [
 # Three databases behind one router
 _test_dir = VAR_DIR / "test"
 DATABASES = {
-    alias: database(name, setting(name, f"sqlite:///{VAR_DIR / file}"), test_dir=_test_dir)
+    alias: database(
+        name, setting(name, f"sqlite:///{VAR_DIR / file}"), test_dir=_test_dir, sends_files=alias == "market"
+    )
     for alias, name, file in (
         ("default", "DATABASE_URL", "operations.sqlite3"),
         ("alarms", "ALARMS_DATABASE_URL", "alarms.sqlite3"),
@@ -215,6 +217,9 @@ BINGX_URLS = {
     "paper": http_url("BINGX_PAPER_URL", _paper_url or f"http://127.0.0.1:{PORT + 1 if PORT < 65535 else PORT - 1}"),
 }
 BINGX_PAPER_URL = BINGX_URLS["paper"]
+# Where the exchange's rate limits are kept, counted in the broker's Redis for all processes together
+PACED_ENVIRONMENTS = {"vst", "live"}
+PACING_REDIS_URL = embedded.redis_url(CELERY_BROKER_URL)
 BINGX_API_KEY = setting("BINGX_API_KEY", "").strip()
 BINGX_API_SECRET = setting("BINGX_API_SECRET", "").strip()
 FIELD_ENCRYPTION_KEYS = comma_list(setting("FIELD_ENCRYPTION_KEYS", "")) or [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import ClassVar, Self
 
+from exchange.paper.wire import Json
 from exchange.types import Market
 
 ZERO = Decimal(0)
@@ -47,7 +48,10 @@ class Record:
 
 @dataclass(slots=True)
 class Account(Record):
-    """One API key with its wallets (`usdtm:USDT`), modes and leverages (`usdtm:BTC-USDT:LONG`)."""
+    """One API key with its wallets (`usdtm:USDT`), modes and leverages (`usdtm:BTC-USDT:LONG`).
+
+    `standard` is what the standard contract shows (balances, positions, orders): nobody trades there.
+    """
 
     table: ClassVar[str] = "account"
     key: str
@@ -60,6 +64,7 @@ class Account(Record):
     margin_types: dict[str, str] = field(default_factory=dict)
     permissions: list[int] = field(default_factory=lambda: [1, 2, 3])
     ip_addresses: list[str] = field(default_factory=list)
+    standard: dict[str, list[dict[str, Json]]] = field(default_factory=dict)
 
     @property
     def row_key(self) -> str:
@@ -71,10 +76,10 @@ class Account(Record):
     def margin_type(self, market: Market, symbol: str) -> str:
         return self.margin_types.get(f"{market}:{symbol}", "CROSSED")
 
-    def wallet(self, market: Market, asset: str) -> Decimal:
+    def wallet(self, market: str, asset: str) -> Decimal:
         return self.wallets.get(f"{market}:{asset}", ZERO)
 
-    def credit(self, market: Market, asset: str, amount: Decimal) -> None:
+    def credit(self, market: str, asset: str, amount: Decimal) -> None:
         name = f"{market}:{asset}"
         self.wallets[name] = self.wallets.get(name, ZERO) + amount
 

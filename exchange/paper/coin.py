@@ -53,7 +53,7 @@ def coin_klines(call: Call) -> Body:
     call.params.pop("timeZone", None)
     instrument = call.instrument(COIN)
     found = bars(call, instrument, default_zone=0, most=1000, oldest_ms=call.now_ms - MONTH_MS)
-    return stamped(call, kline_objects(call, instrument, found, '"time":{time}'))
+    return stamped(call, kline_objects(call, instrument, found))
 
 
 @endpoint("GET", "/cswap/v1/market/ticker", group="market", is_signed=False)

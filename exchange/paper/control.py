@@ -1,4 +1,13 @@
-"""The control addresses `/paper/...`: ours alone, JSON, from this machine and from whom `--control-from` names."""
+"""The control addresses `/paper/...`: ours alone, JSON, from this machine and from whom `--control-from` names.
+
+POST /paper/accounts   register a key, or change what it holds, may do and has chosen (`presets`)
+POST /paper/incomes    {"key", "incomes": [{"incomeType", "income", "symbol", "asset", "time"}], "credit": false}
+POST /paper/prices     {"BTC-USDT": "50000"} pins, null lets go; GET tells the pins
+POST /paper/faults     switches (`faults`); GET tells what is on and what was drawn; DELETE switches all off
+GET  /paper/ledger     every order with its fills, and the positions, of all or of `?key=`
+GET  /paper/health     is it up, and how much is in the books
+POST /paper/reset      forget all trading, pins, presets and faults; keys stay, with fresh paper money
+"""
 
 from __future__ import annotations
 
@@ -8,6 +17,7 @@ from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 
+from exchange.paper import presets
 from exchange.paper.books import Order, Record
 from exchange.paper.venue import KeyTaken, Venue
 from exchange.paper.wire import Json, Request, plain
@@ -24,7 +34,7 @@ def control(venue: Venue, request: Request) -> Reply:
         return 404, {"error": "no such control address"}
     try:
         return handler(venue, request)
-    except (ValueError, KeyError, AttributeError, InvalidOperation) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
         return 400, {"error": f"{type(error).__name__}: {error}"}
 
 
@@ -46,19 +56,31 @@ def _members(request: Request) -> dict[str, Json]:
 
 
 def add_account(venue: Venue, request: Request) -> Reply:
-    """Register a key, with `balances` (by `usdtm:USDT`), `permissions` and `ip_addresses` when they are given."""
+    """Register a key, or change a known one: what it holds, may do and has chosen (see `presets`)."""
     members = _members(request)
-    balances = {str(name): Decimal(str(amount)) for name, amount in dict(members.get("balances") or {}).items()}  # type: ignore[arg-type]
+    key, secret = str(members.pop("key")), str(members.pop("secret"))
+    wanted = presets.read(members)
     try:
-        account = venue.register(str(members["key"]), str(members["secret"]), balances)
+        account = venue.register(key, secret)
     except KeyTaken:
         return 409, {"error": "this key exists with another secret"}
-    if "permissions" in members:
-        account.permissions = [int(each) for each in list(members["permissions"])]  # type: ignore[arg-type]
-    if "ip_addresses" in members:
-        account.ip_addresses = [str(each) for each in list(members["ip_addresses"])]  # type: ignore[arg-type]
+    presets.apply(account, wanted)
     venue.ledger.touch(account)
     return 200, {"key": account.key, "uid": account.uid}
+
+
+def add_incomes(venue: Venue, request: Request) -> Reply:
+    """Write incomes that no trade explains (funding, transfers) into the USDT-M books; `credit` pays them too."""
+    members = _members(request)
+    account = venue.ledger.accounts[str(members["key"])]
+    incomes = [presets.read_income(account.key, row, venue.clock_ms()) for row in presets.rows_of(members["incomes"])]
+    for income in incomes:
+        income.income_id = venue.ledger.new_id()
+        venue.ledger.add(income)
+        if members.get("credit"):
+            account.credit(income.market, income.asset, income.amount)
+    venue.ledger.touch(account)
+    return 200, {"incomes": len(incomes)}
 
 
 def set_prices(venue: Venue, request: Request) -> Reply:
@@ -131,6 +153,7 @@ def reset(venue: Venue, request: Request) -> Reply:
 
 CONTROLS: dict[tuple[str, str], Callable[[Venue, Request], Reply]] = {
     ("POST", "/paper/accounts"): add_account,
+    ("POST", "/paper/incomes"): add_incomes,
     ("POST", "/paper/prices"): set_prices,
     ("GET", "/paper/prices"): get_prices,
     ("POST", "/paper/faults"): set_faults,

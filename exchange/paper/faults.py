@@ -2,10 +2,12 @@
 
 Each group of endpoints (orders, cancels, lookups, account, market, or all) has its own odds, in [0, 1]:
 
-before the exchange accepts    lost_before, reset_before, rate_limit, busy_before,
+before the exchange accepts    lost_before, reset_before, rate_limit, busy_before, error_before (503),
                                delay (executed `delay_ms`: [from, to] later)
 after it has accepted          timeout_after, reset_after, gateway_after (504), garbage_after, codeless_after,
-                               busy_after (109500)
+                               busy_after (109500), error_after (500)
+
+The other switches stand in `Faults.clear` with what a perfect exchange has.
 """
 
 from __future__ import annotations
@@ -22,9 +24,19 @@ from exchange.paper.refusals import Refusal
 from exchange.paper.wire import Json
 
 GROUPS = frozenset({"orders", "cancels", "lookups", "account", "market", "all"})
-BEFORE = ("lost_before", "reset_before", "rate_limit", "busy_before")
-AFTER = ("timeout_after", "reset_after", "gateway_after", "garbage_after", "codeless_after", "busy_after")
+BEFORE = ("lost_before", "reset_before", "rate_limit", "busy_before", "error_before")
+AFTER = (
+    "timeout_after",
+    "reset_after",
+    "gateway_after",
+    "garbage_after",
+    "codeless_after",
+    "busy_after",
+    "error_after",
+)
 ODDS = frozenset((*BEFORE, *AFTER, "delay"))
+# With these BingX was seen to say that it is asked too often; 418 bans the address.
+RATE_LIMIT_STATUSES = (200, 418, 429, 500)
 DEDUPE = ("strict", "one-second", "none")
 
 
@@ -59,7 +71,9 @@ class Faults:
         self.random = random.Random(0)
         self.groups: dict[str, Odds] = {}
         self.hold_ms = 30_000
+        self.clock_offset_ms = 0
         self.rate_limit_ms = 25_000
+        self.rate_limit_status = 200
         self.lookup_lag_ms = 0
         self.lag_everywhere = False
         self.stale_cancel = 0.0
@@ -72,7 +86,11 @@ class Faults:
         self.signed_one_way = False
         self.stop_client_ids = False
         self.kline_holes: list[tuple[str, int, int]] = []
+        self.kline_repeat = 0
+        self.kline_truncate = 0
+        self.kline_future = False
         self.rate_limits = False
+        self.error_limits = False
         self.drawn: Counter[str] = Counter()
 
     def configure(self, wanted: Mapping[str, Any]) -> None:
@@ -93,7 +111,7 @@ class Faults:
                 setattr(self, name, value)
 
     def describe(self) -> dict[str, Json]:
-        """Return what differs from a perfect exchange, and what was drawn so far."""
+        """Return what differs from a perfect exchange, and what was drawn so far; `switches` are the on ones."""
         groups: dict[str, Json] = {
             name: {kind: Decimal(str(odds)) for kind, odds in group.odds.items()} | {"delay_ms": list(group.delay_ms)}
             for name, group in self.groups.items()
@@ -104,8 +122,15 @@ class Faults:
             "dedupe": self.dedupe,
             "lookup_lag_ms": self.lookup_lag_ms,
             "rate_limits": self.rate_limits,
+            "switches": self._switched_on(),
             "drawn": dict(self.drawn),
         }
+
+    def _switched_on(self) -> dict[str, Json]:
+        perfect = Faults()
+        values = {name: getattr(self, name) for name in sorted(SWITCHES)}
+        changed = {name: value for name, value in values.items() if value != getattr(perfect, name)}
+        return {name: Decimal(str(value)) if isinstance(value, float) else value for name, value in changed.items()}
 
     def draw(self, group: str) -> Fate:
         """Decide the fate of one request."""
@@ -177,6 +202,12 @@ def _whole(value: Any) -> int:
     return int(value or 0)
 
 
+def _status(value: Any) -> int:
+    if value not in RATE_LIMIT_STATUSES:
+        raise ValueError(f"rate_limit_status must be one of {RATE_LIMIT_STATUSES}")
+    return int(value)
+
+
 def _dedupe(value: Any) -> str:
     if value not in DEDUPE:
         raise ValueError(f"dedupe must be one of {', '.join(DEDUPE)}")
@@ -197,13 +228,17 @@ def _holes(value: Any) -> list[tuple[str, int, int]]:
     return [(str(symbol), int(start), int(stop)) for symbol, start, stop in list(value or [])]
 
 
+NUMBERS = ("hold_ms", "rate_limit_ms", "lookup_lag_ms", "clock_offset_ms", "kline_repeat", "kline_truncate")
+FLAGS = ("lag_everywhere", "signed_one_way", "rate_limits", "error_limits", "stop_client_ids", "kline_future")
 _READERS: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(GROUPS, _odds),
-    **dict.fromkeys(("hold_ms", "rate_limit_ms", "lookup_lag_ms"), _whole),
-    **dict.fromkeys(("lag_everywhere", "signed_one_way", "rate_limits", "stop_client_ids"), bool),
+    **dict.fromkeys(NUMBERS, _whole),
+    **dict.fromkeys(FLAGS, bool),
     **dict.fromkeys(("stale_cancel", "bare_order"), _chance),
     **dict.fromkeys(("reject_entries", "reject_exits", "reject_stops"), _rejection),
+    "rate_limit_status": _status,
     "dedupe": _dedupe,
     "partial_fills": _slices,
     "kline_holes": _holes,
 }
+SWITCHES = frozenset(_READERS) - GROUPS

@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from exchange.paper.instruments import LAUNCHED_MS
-from exchange.paper.prices import SECONDS_OF_LEVEL, Candle, Path, merge
+from exchange.paper.prices import SECONDS_OF_LEVEL, Path, merge
+from exchange.paper.walks import Candle
 
 CAP = 1000
 HOUR = 3600
@@ -108,6 +109,18 @@ def page(
     candles = _closed(path, interval, edges if last < current else edges[:-1]) if first < current else []
     if last == current:
         candles = [*candles, path.running(edges[-2], now)]
-    bars = list(map(Bar, edges, edges[1:], candles))
+    bars: list[Bar] = [tuple.__new__(Bar, bar) for bar in zip(edges, edges[1:], candles, strict=False)]
     bars.reverse()
     return bars
+
+
+def close_at(bars: list[Bar], pinned: int | None, now_ms: int) -> list[Bar]:
+    """Let the running bar, if the page has it, close at a pinned price: the ticker and the newest candle agree.
+
+    Closed bars stay those of the path, whatever was pinned while they ran.
+    """
+    if pinned is None or not bars or bars[0].stop * 1000 <= now_ms:
+        return bars
+    start, stop, candle = bars[0]
+    high, low = max(candle.high, pinned), min(candle.low, pinned)
+    return [Bar(start, stop, candle._replace(high=high, low=low, close=pinned)), *bars[1:]]

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from exchange.paper.books import RECORDS, SNOWFLAKE_EPOCH_MS, Account, Fill, Income, Order, Pin, Position, Record
 from exchange.types import Market
 
+# An id may be drawn a moment before its record's time is.
+SLACK_MS = 1_000
 SCHEMA = "CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+
+
+Kept = TypeVar("Kept", bound=Record)
+
+
+def made_since(records: Sequence[Kept], begin_ms: int) -> Sequence[Kept]:
+    """Return the end of a list of records that no record of an earlier moment is in, without reading the beginning.
+
+    Ids rise whatever the clock does, and no record is of a later time than its id.
+    """
+    first = (begin_ms - SLACK_MS - SNOWFLAKE_EPOCH_MS) << 22
+    return records[bisect_left(records, first, key=lambda each: int(each.row_key)) :]
 
 
 class Ledger:

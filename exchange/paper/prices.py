@@ -10,14 +10,25 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import shake_128
-from typing import NamedTuple
+from itertools import accumulate
+
+from exchange.paper.walks import LIBRARY, Candle, split, walks
 
 DAY = 86_400
+KEPT_DAYS = 100
+KEPT_MINUTES = 500
+KEPT_CANDLES = 1_000
 # Children of a day (2h), of 2h (1h), of 1h (30m), of 30m (15m), of 15m (5m) and of 5m (1m).
 SPLITS = (12, 2, 2, 2, 3, 5)
 SECONDS_OF_LEVEL = (86_400, 7_200, 3_600, 1_800, 900, 300, 60)
 MINUTE_LEVEL = 6
+# What is drawn beside the levels' own candles: the seconds of a minute, the walks of a day.
+SECOND_DRAWS, WALK_DRAWS = 7, 8
+# Candles of each level a day, and where their draws begin in the day's own.
+A_DAY = tuple(DAY // size for size in SECONDS_OF_LEVEL)
+DRAWS_OF_LEVEL = (0, *accumulate(A_DAY[:MINUTE_LEVEL]))
 VOLUME_DECIMALS = 4
 # Period in days and swing in millionths of the slow noise that carries the daily opens.
 OCTAVES = ((512, 300_000), (128, 120_000), (32, 60_000), (8, 30_000), (2, 15_000), (1, 8_000))
@@ -35,16 +46,6 @@ COINS: dict[str, tuple[int, int, int]] = {
     "AVAX": (280_000_000, 7, 3_000_000),
     "1000PEPE": (120_000_000, 10, 5_000_000_000),
 }
-
-
-class Candle(NamedTuple):
-    """Open, high, low, close in path units, volume in 10**-4 coins."""
-
-    open: int
-    high: int
-    low: int
-    close: int
-    volume: int
 
 
 def merge(candles: Iterable[Candle]) -> Candle:
@@ -74,41 +75,6 @@ def _bridge(candle: Candle, count: int, draws: tuple[int, ...], shift: int) -> l
     return points
 
 
-def _split(candle: Candle, count: int, draws: tuple[int, ...]) -> list[Candle]:
-    """Return `count` candles that add up to this one: one of them reaches its high, one its low."""
-    _, high, low, _, volume = candle
-    points = _bridge(candle, count, draws, 17)
-    top, bottom = _pull_to_extremes(points, candle, draws[-2], draws[-1])
-    weights = [12_288 + draw for draw in draws[2 * count : 3 * count]]
-    weight, left = sum(weights), volume
-    children = []
-    for place in range(count):
-        first, last, draw = points[place], points[place + 1], draws[count + place]
-        upper, lower = (first, last) if first > last else (last, first)
-        share = volume * weights[place] // weight if place < count - 1 else left
-        left -= share
-        square = draw * draw
-        upper = high if place == top else upper + ((high - upper) * square >> 34)
-        lower = low if place == bottom else lower - ((lower - low) * (0xFFFF_FFFF - square) >> 34)
-        children.append(Candle(first, upper, lower, last, share))
-    return children
-
-
-def _pull_to_extremes(points: list[int], candle: Candle, draw_high: int, draw_low: int) -> tuple[int, int]:
-    """Lead the path close to its extremes, so that no single minute jumps there, and say which children touch them."""
-    start, high, low, end, _ = candle
-    inner = points[1:-1]
-    up, down = high - max(start, end), min(start, end) - low
-    top, bottom = 1 + inner.index(max(inner)), 1 + inner.index(min(inner))
-    if top == bottom and len(inner) > 1:
-        bottom = 1 + top % len(inner)
-    if top != bottom or up >= down:
-        points[top] = high - (up >> 3)
-    if top != bottom or up < down:
-        points[bottom] = low + (down >> 3)
-    return top - draw_low % 2, bottom - draw_high % 2
-
-
 class Path:
     """The price of one coin for one seed."""
 
@@ -118,8 +84,11 @@ class Path:
         self._prefix = struct.pack("<q", seed) + coin.encode()
         self._knots: dict[tuple[int, int], int] = {}
         self._days: dict[int, Candle] = {}
-        self._splits: dict[tuple[int, int], list[Candle]] = {}
+        self._draws: dict[int, tuple[int, ...]] = {}
         self._minutes: dict[int, list[int]] = {}
+        # Tickers and running candles ask for the same ones again and again.
+        self._one = lru_cache(KEPT_CANDLES)(self._cut_out)
+        self._closed_part = lru_cache(KEPT_CANDLES)(self._merge_between)
 
     def _draw(self, level: int, index: int, count: int) -> tuple[int, ...]:
         digest = shake_128(self._prefix + struct.pack("<bq", level, index)).digest(2 * count)
@@ -152,17 +121,19 @@ class Path:
         low = min(start, end) - start * down // (65_536 * 50)
         return Candle(start, high, low, end, self.daily_coins * 10**VOLUME_DECIMALS * (32_768 + busy) >> 16)
 
-    def _children(self, level: int, index: int, parent: Candle | None = None) -> list[Candle]:
-        known = self._splits.get((level, index))
+    def _draws_of(self, day: int) -> tuple[int, ...]:
+        """Return which walk each candle of a day is split along, large candles first."""
+        known = self._draws.get(day)
         if known is None:
-            count = SPLITS[level]
-            known = _split(
-                parent or self.candles(level, index, index + 1)[0], count, self._draw(level + 1, index, 3 * count + 2)
-            )
-            if len(self._splits) > 20_000:
-                self._splits.clear()
-            self._splits[level, index] = known
+            if len(self._draws) > KEPT_DAYS:
+                self._draws.clear()
+            known = self._draws[day] = self._draw(WALK_DRAWS, day, DRAWS_OF_LEVEL[-1])
         return known
+
+    def _children(self, level: int, index: int, parent: Candle) -> list[Candle]:
+        day, place = divmod(index, A_DAY[level])
+        draw = self._draws_of(day)[DRAWS_OF_LEVEL[level] + place]
+        return split(parent, walks(SPLITS[level])[draw % LIBRARY])
 
     def candles(self, level: int, first: int, stop: int) -> list[Candle]:
         """Return the candles number `first` to `stop` (excluded) of a level, counted from the epoch."""
@@ -176,17 +147,20 @@ class Path:
             rows += self._children(level - 1, place, parent)
         return rows[first - start * count : stop - start * count]
 
+    def _cut_out(self, level: int, index: int) -> Candle:
+        return self.candles(level, index, index + 1)[0]
+
     def seconds(self, minute: int) -> list[int]:
         """Return the 60 prices within a minute; together they open, peak, dip and close as its candle does."""
         known = self._minutes.get(minute)
         if known is None:
-            candle = self.candles(MINUTE_LEVEL, minute, minute + 1)[0]
-            known = _bridge(candle, 59, self._draw(MINUTE_LEVEL + 1, minute, 59), 19)
+            candle = self._one(MINUTE_LEVEL, minute)
+            known = _bridge(candle, 59, self._draw(SECOND_DRAWS, minute, 59), 19)
             top = known.index(max(known[1:-1]), 1)
             known[top] = candle.high
             bottom = known.index(min(known[1:-1]), 1)
             known[bottom if bottom != top else 1 + top % 58] = candle.low
-            if len(self._minutes) > 500:
+            if len(self._minutes) > KEPT_MINUTES:
                 self._minutes.clear()
             self._minutes[minute] = known
         return known
@@ -196,19 +170,21 @@ class Path:
 
     def running(self, start: int, now: int) -> Candle:
         """Return the unfinished candle that opened at second `start`, as it stands in second `now`."""
-        parts = list(self._whole_parts(start, now // 60 * 60))
         minute, second = divmod(now, 60)
         prices = self.seconds(minute)[: second + 1]
-        volume = self.candles(MINUTE_LEVEL, minute, minute + 1)[0].volume * (second + 1) // 60
-        parts.append(Candle(prices[0], max(prices), min(prices), prices[-1], volume))
-        return merge(parts)
+        volume = self._one(MINUTE_LEVEL, minute).volume * (second + 1) // 60
+        last = Candle(prices[0], max(prices), min(prices), prices[-1], volume)
+        return merge([self._closed_part(start, minute * 60), last]) if start < minute * 60 else last
+
+    def _merge_between(self, start: int, stop: int) -> Candle:
+        return merge(self._whole_parts(start, stop))
 
     def _whole_parts(self, start: int, stop: int) -> Iterator[Candle]:
         """Cut [start, stop) into the largest candles that fit."""
         while start < stop:
             level = next(n for n, size in enumerate(SECONDS_OF_LEVEL) if start % size == 0 and start + size <= stop)
             size = SECONDS_OF_LEVEL[level]
-            yield self.candles(level, start // size, start // size + 1)[0]
+            yield self._one(level, start // size)
             start += size
 
 
@@ -223,11 +199,19 @@ class Quotes:
 
     def __init__(self, seed: int, clock_ms: Callable[[], int]) -> None:
         self.paths = {coin: Path(seed, coin) for coin in COINS}
+        # Drawn now, so that no order waits for it later.
+        for count in SPLITS:
+            walks(count)
         self.pins: dict[str, Decimal] = {}
         self._clock_ms = clock_ms
 
     def path_of(self, symbol: str) -> Path:
         return self.paths[symbol.split("-")[0]]
+
+    def pinned_units(self, symbol: str) -> int | None:
+        """Return the pinned price of a symbol in the units of its path."""
+        pinned = self.pins.get(symbol)
+        return None if pinned is None else int(pinned.scaleb(self.path_of(symbol).decimals))
 
     def price(self, symbol: str, precision: int, second: int | None = None) -> Decimal:
         """Return the price of a symbol now, or at a second of the path."""

@@ -10,6 +10,8 @@ from decimal import Decimal
 
 from exchange.paper.wire import plain
 
+RATE_LIMITED = 100410
+
 
 class Refusal(Exception):
     """A business answer with a code that is not 0; HTTP 200 unless said otherwise."""
@@ -158,9 +160,17 @@ def insufficient_spot_balance(asset: str) -> Refusal:
     return Refusal(100202, f"Insufficient {asset} assets")
 
 
+def too_many_errors(code: int, until_ms: int) -> Refusal:
+    return Refusal(
+        RATE_LIMITED,
+        f"code:{RATE_LIMITED}:over 20 error code:{code} requests within 480000 ms for this api, please verify and fix "
+        f"it, can retry after time: {until_ms}",
+    )
+
+
 def rate_limited(path: str, unblocked_ms: int) -> Refusal:
     return Refusal(
-        100410,
-        f"code:100410:the endpoint {path} is currently in the disabled period and will be unblocked "
+        RATE_LIMITED,
+        f"code:{RATE_LIMITED}:the endpoint {path} is currently in the disabled period and will be unblocked "
         f"after {unblocked_ms}",
     )

@@ -28,6 +28,7 @@ SPOT_TRADE, READ, PERPETUAL_TRADE = 1, 2, 3
 MAX_BODY = 1_000_000
 MAX_HEAD = 64_000
 SWEEP_SECONDS = 0.1
+ERROR_PAGE = "<html><head><title>{status}</title></head></html>"
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -84,16 +85,24 @@ class Desk:
             line.reset()
         elif fault == "busy_before":
             line.answer(200, _refused(Refusal(100500, "The current system is busy, please try again later")))
+        elif fault == "error_before":
+            line.answer(503, ERROR_PAGE.format(status="503 Service Unavailable"), "text/html")
         else:
             unblocked = self.venue.clock_ms() + self.venue.faults.rate_limit_ms
-            self.venue.rates.shut(_caller(request), f"{request.method} {request.path}", unblocked)
-            line.answer(200, _refused(refusals.rate_limited(request.path, unblocked)))
+            refusal = self.venue.rates.shut(_caller(request), _name_of(request), unblocked)
+            line.answer(self._status_of(refusal), _refused(refusal))
+
+    def _status_of(self, refusal: Refusal) -> int:
+        is_rate_limit = refusal.code == refusals.RATE_LIMITED
+        return self.venue.faults.rate_limit_status if is_rate_limit else refusal.http_status
 
     def _serve(self, request: Request, endpoint: Endpoint | None, fate: Fate, line: Connection) -> None:
         try:
             status, text = 200, dumps(self._execute(request, endpoint))
         except Refusal as refusal:
-            status, text = refusal.http_status, _refused(refusal)
+            status, text = self._status_of(refusal), _refused(refusal)
+            if self.venue.faults.error_limits:
+                self._count_error(request, refusal)
         finally:
             self.venue.ledger.commit()
         if fate.after:
@@ -124,21 +133,21 @@ class Desk:
             raise refusals.foreign_address(request.peer)
         check_signature(request, account.secret)
         check_window(request, self.venue.clock_ms())
-        if not {READ, *_needed(request, endpoint)} <= set(account.permissions):
+        if not {READ, *_needed(request)} <= set(account.permissions):
             raise refusals.no_permission()
         return account
 
     def _check_rate(self, request: Request, endpoint: Endpoint) -> None:
         """A rate-limited endpoint stays shut until the time that it named."""
-        who, what, now, faults = (
-            _caller(request),
-            f"{request.method} {request.path}",
-            self.venue.clock_ms(),
-            self.venue.faults,
-        )
-        self.venue.rates.check_open(who, what, now)
-        if faults.rate_limits:
-            self.venue.rates.count(who, what, not endpoint.is_signed, now, faults.rate_limit_ms)
+        venue, what, now = self.venue, _name_of(request), self.venue.clock_ms()
+        venue.rates.check_open(_caller(request), what, now)
+        if venue.faults.rate_limits:
+            key, penalty = request.headers.get("x-bx-apikey", ""), venue.faults.rate_limit_ms
+            venue.rates.count(key, request.peer, what, now, penalty, is_signed=endpoint.is_signed)
+
+    def _count_error(self, request: Request, refusal: Refusal) -> None:
+        venue, who = self.venue, _caller(request)
+        venue.rates.count_error(who, _name_of(request), refusal.code, venue.clock_ms(), venue.faults.rate_limit_ms)
 
     def _fail_after(self, fault: str, line: Connection) -> None:
         """The exchange has done it, and the caller is not told."""
@@ -147,7 +156,9 @@ class Desk:
         elif fault == "reset_after":
             line.reset()
         elif fault == "gateway_after":
-            line.answer(504, "<html><head><title>504 Gateway Time-out</title></head></html>", "text/html")
+            line.answer(504, ERROR_PAGE.format(status="504 Gateway Time-out"), "text/html")
+        elif fault == "error_after":
+            line.answer(500, ERROR_PAGE.format(status="500 Internal Server Error"), "text/html")
         elif fault == "garbage_after":
             line.answer(200, '{"code":0,"msg":"","data":{"order":{"orderId":17', "application/json")
         elif fault == "codeless_after":
@@ -156,11 +167,21 @@ class Desk:
             line.answer(200, _refused(Refusal(109500, "The current system is busy, please try again later")))
 
 
-def _needed(request: Request, endpoint: Endpoint) -> tuple[int, ...]:
-    """Return the permission that trading asks of a key, beside reading."""
-    if endpoint.group not in ("orders", "cancels"):
+def _needed(request: Request) -> tuple[int, ...]:
+    """Return what a call that changes something asks of a key, beside reading.
+
+    The pages label some reads of orders with trading too; whether BingX enforces that is not known, so it is not done.
+    Paper money may be moved between one's own wallets by every key.
+    """
+    if request.method == "GET":
+        return ()
+    if request.path.startswith("/openApi/api/asset/"):
         return ()
     return (SPOT_TRADE,) if request.path.startswith("/openApi/spot/") else (PERPETUAL_TRADE,)
+
+
+def _name_of(request: Request) -> str:
+    return f"{request.method} {request.path}"
 
 
 def _caller(request: Request) -> str:

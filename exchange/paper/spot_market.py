@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from exchange.paper import kline_rows
 from exchange.paper.calls import Body, Call, endpoint
 from exchange.paper.instruments import LAUNCHED_MS, Instrument
-from exchange.paper.klines import Bar
-from exchange.paper.prices import VOLUME_DECIMALS, text_of
 from exchange.paper.swap_market import bars, day_figures, levels, price_text, recent_prices
 from exchange.paper.wire import Json, Raw, plain
 from exchange.types import Market
@@ -64,17 +63,9 @@ def old_klines(call: Call) -> Body:
 
 def _rows(call: Call, most: int) -> Raw:
     instrument = call.instrument(SPOT)
+    path = call.venue.quotes.path_of(instrument.symbol)
     found = bars(call, instrument, default_zone=NATIVE_ZONE, most=most)
-    return Raw("[" + ",".join([_row(call, instrument, bar) for bar in found]) + "]")
-
-
-def _row(call: Call, instrument: Instrument, bar: Bar) -> str:
-    path, places = call.venue.quotes.path_of(instrument.symbol), instrument.price_precision
-    start, high, low, end, volume = bar.candle
-    prices = ",".join(text_of(units, path.decimals, places) for units in (start, high, low, end))
-    coins = text_of(volume, VOLUME_DECIMALS, VOLUME_DECIMALS)
-    quote_volume = text_of((start + end) // 2 * volume, path.decimals + VOLUME_DECIMALS, 2)
-    return f"[{bar.start * 1000},{prices},{coins},{bar.stop * 1000 - 1},{quote_volume}]"
+    return kline_rows.arrays(found, path.decimals, instrument.price_precision)
 
 
 @endpoint("GET", "/spot/v1/ticker/24hr", "/spot/v2/quote/ticker", group="market", is_signed=False)

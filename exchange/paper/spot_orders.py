@@ -11,6 +11,7 @@ from exchange.paper.admission import check_unique
 from exchange.paper.books import ZERO, Fill, Order
 from exchange.paper.calls import Body, Call, endpoint
 from exchange.paper.instruments import SPOT_FEE, Instrument
+from exchange.paper.ledger import made_since
 from exchange.paper.matching import crosses
 from exchange.paper.refusals import Refusal
 from exchange.paper.spot_market import described
@@ -276,7 +277,8 @@ def order_history(call: Call) -> Body:
 
 def _newest(call: Call, records: list[Order], time_of: Callable[[Order], int]) -> list[Order]:
     begin, end = call.whole("startTime") or 0, call.whole("endTime") or call.now_ms
-    return [each for each in reversed(records) if each.market == SPOT and begin <= time_of(each) <= end]
+    recent = made_since(records, begin)
+    return [each for each in reversed(recent) if each.market == SPOT and begin <= time_of(each) <= end]
 
 
 @endpoint("GET", "/spot/v1/trade/myTrades", group="lookups")
@@ -284,7 +286,7 @@ def fills(call: Call) -> Body:
     symbol, count, order_id = call.instrument(SPOT).symbol, call.limit("limit", 500, 1000), call.whole("orderId")
     begin, end, after = call.whole("startTime") or 0, call.whole("endTime") or call.now_ms, call.whole("fromId") or 0
     ledger = call.venue.ledger
-    found = ledger.fills_of_order[order_id] if order_id else ledger.fills_of[call.account.key]
+    found = ledger.fills_of_order[order_id] if order_id else made_since(ledger.fills_of[call.account.key], begin)
     rows: list[Json] = [
         _fill(each)
         for each in found

@@ -9,12 +9,21 @@ from exchange.paper.admission import pending_closes
 from exchange.paper.books import ZERO, Account, Income, Order, Position
 from exchange.paper.calls import Body, Call, answer, endpoint
 from exchange.paper.instruments import BY_MARKET, MAKER_FEE, TAKER_FEE, Instrument
+from exchange.paper.ledger import made_since
 from exchange.paper.shapes import padded, position_row, wallet_row
 from exchange.paper.wire import Json
 from exchange.types import Market
 
 MARGIN_TYPES = ("CROSSED", "ISOLATED", "SEPARATE_ISOLATED")
 WEEK_MS = 7 * 86_400_000
+# Incomes are kept for three months.
+QUARTER_MS = 90 * 86_400_000
+INCOME_WORDS = {
+    "TRADING_FEE": "Buy to Open",
+    "REALIZED_PNL": "Realized PnL",
+    "FUNDING_FEE": "Funding Fee",
+    "TRANSFER": "Transfer",
+}
 
 
 @endpoint("GET", "/swap/v3/user/balance", group="account")
@@ -167,15 +176,20 @@ def commission_rate(call: Call) -> Body:
 def incomes(call: Call) -> Body:
     symbol, kind, count = call.text("symbol"), call.text("incomeType"), call.limit("limit", 100, 1000)
     begin, end = call.whole("startTime") or call.now_ms - WEEK_MS, call.whole("endTime") or call.now_ms
-    rows: list[Json] = [
-        _income(each)
-        for each in reversed(call.venue.ledger.incomes_of[call.account.key])
+    begin = max(begin, call.now_ms - QUARTER_MS)
+    found = [
+        each
+        for each in made_since(call.venue.ledger.incomes_of[call.account.key], begin)
         if each.market == Market.USDTM
         and symbol in ("", each.symbol)
         and kind in ("", each.kind)
         and begin <= each.time_ms <= end
     ]
-    return answer(rows[:count])
+    return answer([_income(each) for each in sorted(found, key=_when, reverse=True)[:count]])
+
+
+def _when(income: Income) -> tuple[int, int]:
+    return income.time_ms, income.income_id
 
 
 def _income(each: Income) -> Json:
@@ -184,10 +198,10 @@ def _income(each: Income) -> Json:
         "incomeType": each.kind,
         "income": padded(each.amount, 4),
         "asset": each.asset,
-        "info": "Buy to Open" if each.kind == "TRADING_FEE" else "Realized PnL",
+        "info": INCOME_WORDS.get(each.kind, each.kind),
         "time": each.time_ms,
         "tranId": str(each.income_id),
-        "tradeId": str(each.trade_id),
+        "tradeId": str(each.trade_id) if each.trade_id else "",
     }
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 
-from exchange.paper import klines, refusals
+from exchange.paper import kline_rows, klines, refusals
 from exchange.paper.calls import Body, Call, answer, endpoint
 from exchange.paper.instruments import LAUNCHED_MS, MAKER_FEE, TAKER_FEE, Instrument
+from exchange.paper.kline_faults import spoil
 from exchange.paper.klines import Bar
 from exchange.paper.prices import VOLUME_DECIMALS, text_of
 from exchange.paper.wire import Json, Raw, plain
 from exchange.types import Market
 
 EIGHT_HOURS_MS = 8 * 3_600_000
+TIME = re.compile(r'"time":(\d+)')
 
 
 @endpoint("GET", "/swap/v2/server/time", "/spot/v1/server/time", group="market", is_signed=False)
@@ -227,7 +230,7 @@ def day_figures(call: Call, instrument: Instrument) -> tuple[Decimal, Decimal, D
 
 
 def bars(call: Call, instrument: Instrument, *, default_zone: int, most: int, oldest_ms: int = 0) -> list[Bar]:
-    """Return the bars that a kline request asks for, newest first, less those that a fault hides."""
+    """Return the bars that a kline request asks for, newest first, spoilt as the faults want it."""
     interval = call.need("interval")
     if interval not in klines.GROUPS:
         raise refusals.bad_parameter("interval is invalid")
@@ -235,40 +238,28 @@ def bars(call: Call, instrument: Instrument, *, default_zone: int, most: int, ol
     zone = call.whole("timeZone")
     if zone not in (None, 0, 8):
         raise refusals.bad_parameter("timeZone must be 0 or 8")
-    path = call.venue.quotes.path_of(instrument.symbol)
-    limit = call.limit("limit", 500, most)
+    limit, zone = call.limit("limit", 500, most), default_zone if zone is None else zone
     begin = max(begin or 0, oldest_ms) or None
-    found = klines.page(path, interval, begin, end, limit, call.now_ms, 3600 * (default_zone if zone is None else zone))
-    holes = [(start, stop) for symbol, start, stop in call.venue.faults.kline_holes if symbol == instrument.symbol]
-    return (
-        [bar for bar in found if not any(start <= bar.start * 1000 < stop for start, stop in holes)] if holes else found
-    )
+    quotes, symbol = call.venue.quotes, instrument.symbol
+    found = klines.page(quotes.path_of(symbol), interval, begin, end, limit, call.now_ms, 3600 * zone)
+    found = klines.close_at(found, quotes.pinned_units(symbol), call.now_ms)
+    return spoil(found, call.venue.faults, symbol, call.now_ms)
 
 
 @endpoint("GET", "/swap/v3/quote/klines", "/swap/v2/quote/klines", group="market", is_signed=False)
 def swap_klines(call: Call) -> Body:
     instrument = call.instrument(Market.USDTM)
-    return answer(kline_objects(call, instrument, bars(call, instrument, default_zone=0, most=1440), '"time":{time}'))
+    return answer(kline_objects(call, instrument, bars(call, instrument, default_zone=0, most=1440)))
+
+
+def kline_objects(call: Call, instrument: Instrument, found: list[Bar]) -> Raw:
+    path = call.venue.quotes.path_of(instrument.symbol)
+    return kline_rows.objects(found, path.decimals, instrument.price_precision)
 
 
 @endpoint("GET", "/swap/v1/market/markPriceKlines", group="market", is_signed=False)
 def mark_klines(call: Call) -> Body:
+    """Two times instead of one, and both are the opening's."""
     instrument = call.instrument(Market.USDTM)
-    found = bars(call, instrument, default_zone=0, most=1440)
-    return answer(kline_objects(call, instrument, found, '"openTime":{time},"closeTime":{time}'))
-
-
-def kline_objects(call: Call, instrument: Instrument, found: list[Bar], times: str) -> Raw:
-    """Write rows as objects of text; `times` names the opening time.
-
-    Written by hand and in whole numbers because backfills ask for millions of rows.
-    """
-    path, places = call.venue.quotes.path_of(instrument.symbol), instrument.price_precision
-    cut, unit, coin = 10 ** (path.decimals - places), 10**places, 10**VOLUME_DECIMALS
-    names = "".join(f'"{name}":"{{}}.{{:0{places}d}}",' for name in ("open", "close", "high", "low"))
-    row = ("{{" + names + f'"volume":"{{}}.{{:0{VOLUME_DECIMALS}d}}",{times}' + "}}").format
-    rows = []
-    for start, _, (opened, high, low, closed, volume) in found:
-        figures = *divmod(opened // cut, unit), *divmod(closed // cut, unit), *divmod(high // cut, unit)
-        rows.append(row(*figures, *divmod(low // cut, unit), *divmod(volume, coin), time=start * 1000))
-    return Raw("[" + ",".join(rows) + "]")
+    rows = kline_objects(call, instrument, bars(call, instrument, default_zone=0, most=1440))
+    return answer(Raw(TIME.sub(r'"openTime":\1,"closeTime":\1', rows)))

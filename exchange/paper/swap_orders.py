@@ -11,6 +11,7 @@ from exchange.paper.admission import PERPETUAL_TYPES, check_perpetual, check_uni
 from exchange.paper.books import Fill, Order, Position
 from exchange.paper.calls import Body, Call, answer, endpoint
 from exchange.paper.instruments import BY_MARKET, Instrument
+from exchange.paper.ledger import made_since
 from exchange.paper.refusals import Refusal
 from exchange.paper.shapes import fill_history_row, fill_row, order_echo, order_row
 from exchange.paper.swap_account import leverage_of
@@ -247,7 +248,7 @@ def orders_in_range(call: Call, market: Market, wanted: Callable[[Order], bool],
     lag = call.venue.faults
     found = [
         each
-        for each in reversed(call.venue.ledger.orders_of[call.account.key])
+        for each in reversed(made_since(call.venue.ledger.orders_of[call.account.key], begin))
         if each.market == market
         and symbol in ("", each.symbol)
         and begin <= each.time_ms <= end
@@ -278,16 +279,16 @@ def _fills(call: Call, first: str, last: str, longest_ms: int) -> list[tuple[Fil
         raise refusals.bad_parameter(f"the time range must not be longer than {longest_ms // 86_400_000} days")
     symbol, order_id, ledger = call.text("symbol"), call.whole("orderId"), call.venue.ledger
     lag = call.venue.faults
-    found = ledger.fills_of_order[order_id] if order_id else ledger.fills_of[call.account.key]
-    pairs = [(each, ledger.orders[each.order_id]) for each in found if each.account == call.account.key]
-    return [
-        (each, order)
-        for each, order in pairs
-        if each.market == Market.USDTM
+    found = ledger.fills_of_order[order_id] if order_id else made_since(ledger.fills_of[call.account.key], begin)
+    wanted = [
+        each
+        for each in found
+        if begin < each.time_ms <= end
+        and (each.account, each.market) == (call.account.key, Market.USDTM)
         and symbol in ("", each.symbol)
-        and begin < each.time_ms <= end
-        and not (lag.lag_everywhere and lag.hides(order, call.now_ms))
     ]
+    pairs = [(each, ledger.orders[each.order_id]) for each in wanted]
+    return [pair for pair in pairs if not (lag.lag_everywhere and lag.hides(pair[1], call.now_ms))]
 
 
 @endpoint("GET", "/swap/v2/trade/allFillOrders", group="lookups")

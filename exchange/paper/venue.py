@@ -42,15 +42,21 @@ class Venue:
     """One paper exchange. Not thread-safe: everything runs on one event loop."""
 
     def __init__(self, seed: int = 1, state: str | None = None, clock_ms: Callable[[], int] = now_ms) -> None:
-        self.clock_ms = clock_ms
+        self._right_ms = clock_ms
         self.started_ms = clock_ms()
         self.control_from = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
         self.faults = Faults()
-        self.ledger = Ledger(state, clock_ms)
-        self.quotes = Quotes(seed, clock_ms)
-        self.matcher = Matcher(self.ledger, self.quotes, clock_ms, self.faults.slicing)
+        self.ledger = Ledger(state, self.clock_ms)
+        self.quotes = Quotes(seed, self.clock_ms)
+        self.matcher = Matcher(self.ledger, self.quotes, self.clock_ms, self.faults.slicing)
         self.rates = RateKeeper()
+        # When all orders of a key on a market are to be cancelled, in milliseconds.
+        self.countdowns: dict[tuple[str, Market], int] = {}
         self._apply_pins()
+
+    def clock_ms(self) -> int:
+        """Return the exchange's time, which a fault may have moved."""
+        return self._right_ms() + self.faults.clock_offset_ms
 
     def _apply_pins(self) -> None:
         self.quotes.pins = {pin.symbol: Decimal(pin.price) for pin in self.ledger.pins.values() if pin.price}
@@ -65,8 +71,8 @@ class Venue:
             if known.secret != secret:
                 raise KeyTaken(key)
             return known
-        wallets = {name: Decimal(amount) for name, amount in DEFAULT_BALANCES.items()}
-        account = Account(key, secret, FIRST_UID + len(self.ledger.accounts), wallets=wallets | (balances or {}))
+        account = Account(key, secret, FIRST_UID + len(self.ledger.accounts))
+        account.wallets = {name: Decimal(amount) for name, amount in DEFAULT_BALANCES.items()} | (balances or {})
         self.ledger.add(account)
         return account
 
@@ -89,6 +95,7 @@ class Venue:
         self.ledger.reset()
         self.faults.clear()
         self.rates.clear()
+        self.countdowns.clear()
         for key, secret in keys:
             self.register(key, secret)
         self._apply_pins()
@@ -96,7 +103,15 @@ class Venue:
     def sweep(self) -> None:
         """Let waiting orders meet the prices since the last time, and store what came of it."""
         self.matcher.sweep()
+        self._end_countdowns()
         self.ledger.commit()
+
+    def _end_countdowns(self) -> None:
+        now = self.clock_ms()
+        for key, market in [name for name, due in self.countdowns.items() if due <= now]:
+            del self.countdowns[key, market]
+            for order in self.ledger.open_orders_of(key, market):
+                self.matcher.cancel(order)
 
     def locked(self, account: Account, asset: str) -> Decimal:
         """Return what resting spot orders hold of an asset."""

@@ -1,4 +1,4 @@
-"""Account-level addresses: key permissions, balances of all products, transfers, the read-only standard contract.
+"""Account-level addresses: key permissions, balances of all products, the funding account, transfers.
 
 https://bingx-api.github.io/docs-v3/#/en/Account%20and%20Wallet
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from exchange.paper import refusals
-from exchange.paper.books import ZERO, Account
+from exchange.paper.books import ZERO, Income
 from exchange.paper.calls import Body, Call, endpoint
 from exchange.paper.instruments import BY_MARKET
 from exchange.paper.prices import COINS
@@ -18,7 +18,8 @@ from exchange.types import Market
 
 # BingX's names of the accounts and the market whose wallets they are here; `sopt` is their spelling.
 ACCOUNTS = {"sopt": Market.SPOT, "USDTMPerp": Market.USDTM, "coinMPerp": Market.COINM}
-TRANSFERS = {"spot": Market.SPOT, "fund": Market.SPOT, "USDTMPerp": Market.USDTM, "coinMPerp": Market.COINM}
+FUND = "fund"
+TRANSFERS: dict[str, str] = {"spot": Market.SPOT, FUND: FUND, "USDTMPerp": Market.USDTM, "coinMPerp": Market.COINM}
 
 
 @endpoint("GET", "/v1/account/apiPermissions", group="account")
@@ -53,53 +54,27 @@ def all_balances(call: Call) -> Body:
 
 
 def _in_usdt(call: Call, market: Market) -> Decimal:
-    total = ZERO
+    """Return what an account is worth; spot and funding are one here, as the name `sopt` stands for both."""
+    total, owners = ZERO, {market, FUND} if market == Market.SPOT else {market}
     for name, amount in call.account.wallets.items():
         owner, _, asset = name.partition(":")
-        if owner == market:
+        if owner in owners:
             instrument = BY_MARKET[Market.USDTM].get(f"{asset}-USDT")
             total += amount * (call.venue.matcher.price_of(instrument) if instrument else 1)
     return total
 
 
-def _spot_wallets(account: Account) -> list[tuple[str, Decimal]]:
-    return [
-        (name.partition(":")[2], amount) for name, amount in sorted(account.wallets.items()) if name.startswith("spot:")
-    ]
-
-
 @endpoint("GET", "/fund/v1/account/balance", group="account")
 def fund_balance(call: Call) -> Body:
-    """The funding account is empty here: spot money stands under spot."""
-    return timed(
-        call,
-        {
-            "assets": [
-                {"asset": asset, "free": f"{ZERO:.20f}", "locked": f"{ZERO:.20f}"}
-                for asset, _ in _spot_wallets(call.account)
-            ]
-        },
-    )
-
-
-@endpoint("GET", "/contract/v1/balance", group="account")
-def standard_balance(call: Call) -> Body:
-    row: Json = {
-        "asset": "USDT",
-        "balance": "0.00000000000000000000",
-        "crossWalletBalance": "0.00000000000000000000",
-        "crossUnPnl": "0",
-        "availableBalance": "0.00000000000000000000",
-        "maxWithdrawAmount": "0.00000000000000000000",
-        "marginAvailable": False,
-        "updateTime": call.now_ms,
-    }
-    return timed(call, [row])
-
-
-@endpoint("GET", "/contract/v1/allPosition", "/contract/v1/allOrders", group="account")
-def standard_nothing(call: Call) -> Body:
-    return timed(call, [])
+    """The funding account: what it and spot know, so that an empty one still has its assets, with 20 decimals."""
+    asked, wallets = call.text("asset"), call.account.wallets
+    known = sorted({asset for owner, _, asset in (name.partition(":") for name in wallets) if owner in ("spot", FUND)})
+    rows: list[Json] = [
+        {"asset": asset, "free": f"{call.account.wallet(FUND, asset):.20f}", "locked": f"{ZERO:.20f}"}
+        for asset in known
+        if asked in ("", asset)
+    ]
+    return timed(call, {"assets": rows})
 
 
 @endpoint("GET", "/wallets/v1/capital/config/getall", group="account")
@@ -132,14 +107,25 @@ def transfer(call: Call) -> Body:
         raise refusals.missing("amount")
     if amount > _free(call, TRANSFERS[source], asset):
         return {"transferErrorMsg": "Insufficient assets"}
-    call.account.credit(TRANSFERS[source], asset, -amount)
-    call.account.credit(TRANSFERS[target], asset, amount)
+    _move(call, TRANSFERS[source], asset, -amount)
+    _move(call, TRANSFERS[target], asset, amount)
     call.venue.ledger.touch(call.account)
     number = call.venue.ledger.new_id()
     return timed(call, {"tranId": number, "transferId": str(number)})
 
 
-def _free(call: Call, market: Market, asset: str) -> Decimal:
-    if market == Market.SPOT:
-        return call.account.wallet(market, asset) - call.venue.locked(call.account, asset)
-    return call.venue.matcher.wallet(call.account, market, asset).available
+def _move(call: Call, owner: str, asset: str, amount: Decimal) -> None:
+    """Credit a wallet; the perpetuals note it as an income, so that nobody takes a deposit for profit."""
+    call.account.credit(owner, asset, amount)
+    if owner in (Market.USDTM, Market.COINM):
+        ledger = call.venue.ledger
+        number = ledger.new_id()
+        ledger.add(Income(number, call.account.key, Market(owner), "", "TRANSFER", amount, asset, call.now_ms, 0))
+
+
+def _free(call: Call, owner: str, asset: str) -> Decimal:
+    if owner == FUND:
+        return call.account.wallet(owner, asset)
+    if owner == Market.SPOT:
+        return call.account.wallet(owner, asset) - call.venue.locked(call.account, asset)
+    return call.venue.matcher.wallet(call.account, Market(owner), asset).available

@@ -98,6 +98,6 @@ def dumps(value: Json) -> str:
         return "null"
     if isinstance(value, Decimal):
         return plain(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "[" + ",".join([dumps(member) for member in value]) + "]"
     return str(value)

@@ -17,6 +17,11 @@ def bingx_net(name: str) -> dict[str, Any]:
     return read(f"bingx-net/Endpoints/{name}.json")["response"]
 
 
+def vendor_docs(name: str) -> dict[str, Any]:
+    """Return one of BingX's own published examples, e.g. `StandardPositions`."""
+    return read(f"vendor-docs/{name}.json")["response"]
+
+
 def ccxt_cases() -> list[dict[str, Any]]:
     return read("ccxt-static/response_bingx_2026.json")["cases"]
 

@@ -936,6 +936,15 @@ def test_a_limit_is_met_exactly_and_bounds_are_kept(server):
     assert [to_ms(k.open_time) for k in klines] == house.times[100:200]
 
 
+def test_candles_as_texts_keep_the_same_bounds(server):
+    house = KlineHouse(300, start_is_inclusive=True, end_is_inclusive=True)
+    server.respond = house.respond
+    start = EPOCH + timedelta(milliseconds=house.first)
+    asked = {"start": start, "end": start + timedelta(minutes=200), "limit": 100}
+    texts = client_of(server).kline_texts(Market.USDTM, "BTC-USDT", "1m", **asked)
+    assert [text[0] for text in texts] == house.times[100:200]
+
+
 def test_a_start_without_an_end_asks_up_to_now(server):
     server.respond = lambda _: ok([])
     client_of(server).klines(Market.COINM, "BTC-USD", "1h", start=NOW - ONE_DAY, end=None)

@@ -491,3 +491,36 @@ def test_prices_move_again_when_let_go(caller: Caller) -> None:
     caller.control("POST", "/prices", **{"BTC-USDT": None})
     price = caller.public("/swap/v1/ticker/price", symbol="BTC-USDT")["data"]["price"]
     assert price != "50000.0"
+
+
+@pytest.mark.parametrize("offset_ms", [-40_000, 40_000])
+def test_lists_of_a_range_hold_what_happened_in_it_although_the_clock_jumped(caller: Caller, offset_ms: int) -> None:
+    caller.order(clientOrderID="before")
+    caller.control("POST", "/faults", clock_offset_ms=offset_ms)
+    moved = caller.public("/swap/v2/server/time")["data"]["serverTime"]
+    caller.call(
+        "POST",
+        "/swap/v2/trade/order",
+        timestamp=moved,
+        symbol="BTC-USDT",
+        side="BUY",
+        positionSide="LONG",
+        type="MARKET",
+        quantity="0.01",
+        clientOrderID="meanwhile",
+    )
+    caller.control("DELETE", "/faults")
+    caller.order(clientOrderID="after")
+
+    def ids(begin: int, end: int) -> set[str]:
+        rows = caller.data("GET", "/swap/v1/trade/fullOrder", startTime=begin, endTime=end, limit=10)["orders"]
+        return {row["clientOrderId"] for row in rows}
+
+    def fills(begin: int, end: int) -> int:
+        return len(caller.data("GET", "/swap/v2/trade/fillHistory", startTs=begin, endTs=end)["fill_history_orders"])
+
+    assert ids(moved - 5000, moved + 5000) == {"meanwhile"}
+    assert ids(moved - abs(offset_ms) - 5000, moved + abs(offset_ms) + 5000) == {"before", "meanwhile", "after"}
+    assert (fills(moved - 5000, moved + 5000), fills(moved - 60_000, moved + 60_000)) == (1, 3)
+    now = moved - offset_ms
+    assert ids(now - 5000, now + 5000) == {"before", "after"}

@@ -329,3 +329,270 @@ def test_coin_margined_positions_close_together(bingx: Any) -> None:
     coin_buy(bingx)
     bingx.close_all_positions({"subType": "inverse"})
     assert bingx.fetch_positions([COIN], {"subType": "inverse"}) == []
+
+
+# The three products alike
+
+PRODUCTS = {"swap": (BTC, 0.01), "spot": (SPOT, 0.01), "coin": (COIN, 5)}
+HOUR = 3_600_000
+
+
+@pytest.fixture(params=PRODUCTS)
+def product(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def place(bingx: Any, product: str, kind: str = "market", side: str = "buy", price: Any = None, **params: Any) -> Any:
+    symbol, amount = PRODUCTS[product]
+    leg = {} if product == "spot" else {"positionSide": "LONG"}
+    return bingx.create_order(symbol, kind, side, amount, price, leg | params)
+
+
+def move(caller: Caller, price: int) -> None:
+    caller.control("POST", "/prices", **{"BTC-USDT": str(price), "BTC-USD": str(price)})
+
+
+def test_each_product_lists_its_market_with_grid_and_floors(bingx: Any, product: str) -> None:
+    market = bingx.market(PRODUCTS[product][0])
+    assert market["active"]
+    assert market["precision"]["price"] == (0.01 if product == "spot" else 0.1)
+    assert (market["linear"], market["inverse"]) == {
+        "swap": (True, False),
+        "spot": (None, None),
+        "coin": (False, True),
+    }[product]
+
+
+def test_each_product_quotes_its_price_and_its_book(bingx: Any, product: str) -> None:
+    symbol = PRODUCTS[product][0]
+    assert bingx.fetch_ticker(symbol)["last"] == 50000
+    assert bingx.fetch_tickers([symbol])[symbol]["last"] == 50000
+    book = bingx.fetch_order_book(symbol, 5)
+    assert book["bids"][0][0] <= 50000 < book["asks"][0][0]
+
+
+def test_each_product_has_minutes_up_to_now_that_join_up_with_its_price(bingx: Any, product: str) -> None:
+    rows = bingx.fetch_ohlcv(PRODUCTS[product][0], "1m", limit=200)
+    assert len(rows) == 200
+    assert all(after[0] - before[0] == 60_000 for before, after in pairwise(rows))
+    assert rows[-1][0] <= bingx.milliseconds() < rows[-1][0] + 62_000
+    assert rows[-1][4] == 50000, "the running candle closes at the pinned price"
+    assert all(low <= min(start, end) <= max(start, end) <= high for _, start, high, low, end, _ in rows)
+    assert all(before[4] == after[1] for before, after in pairwise(rows[:-1]))
+
+
+@pytest.mark.parametrize(("timeframe", "hours"), [("1h", 1), ("4h", 4), ("1d", 24)])
+def test_each_product_has_longer_candles_on_utc_s_grid(bingx: Any, product: str, timeframe: str, hours: int) -> None:
+    """COIN-M reaches back thirty days and stamps by UTC; ccxt asks spot for `timeZone=0`."""
+    since = (bingx.milliseconds() // (24 * HOUR) - 20) * 24 * HOUR
+    until = since + 10 * hours * HOUR
+    rows = bingx.fetch_ohlcv(PRODUCTS[product][0], timeframe, since, 10, {"until": until})
+    assert [row[0] for row in rows] == list(range(since, until, hours * HOUR))
+
+
+@pytest.mark.parametrize("product", ["swap", "spot"])
+def test_ccxt_s_own_paging_has_holes_because_it_believes_in_1440_rows(bingx: Any, product: str) -> None:
+    """Against the real BingX too: a limit of 1440 passes, at most 1000 rows come back. COIN-M is paged by 1000."""
+    since = bingx.milliseconds() // 60_000 * 60_000 - 3 * 1440 * 60_000
+    rows = bingx.fetch_ohlcv(PRODUCTS[product][0], "1m", since, 1440, {"until": since + 1440 * 60_000})
+    assert len(rows) == 1000
+    assert rows[-1][0] == since + 1439 * 60_000
+
+
+def test_each_product_has_its_balance_and_spends_it(bingx: Any, product: str) -> None:
+    asked = {"swap": {}, "spot": {"type": "spot"}, "coin": {"subType": "inverse"}}[product]
+    coin = "BTC" if product == "coin" else "USDT"
+    before = bingx.fetch_balance(asked)[coin]
+    place(bingx, product)
+    after = bingx.fetch_balance(asked)[coin]
+    assert before["free"] == before["total"] == (10 if product == "coin" else 100_000)
+    assert after["free"] < before["free"]
+
+
+def test_each_product_fills_market_orders_and_shows_the_fills(bingx: Any, product: str) -> None:
+    symbol, amount = PRODUCTS[product]
+    placed = place(bingx, product)
+    order = bingx.fetch_order(placed["id"], symbol)
+    assert (order["status"], order["average"], order["filled"]) == ("closed", 50000, amount)
+    params = {"swap": {"tradingUnit": "COIN"}, "spot": {}, "coin": {"orderId": placed["id"]}}[product]
+    [trade] = bingx.fetch_my_trades(symbol, params=params)
+    assert (trade["order"], trade["amount"], trade["price"]) == (placed["id"], amount, 50000)
+    assert trade["fee"]["cost"] > 0
+    assert placed["id"] in {each["id"] for each in bingx.fetch_closed_orders(symbol)}
+
+
+def test_coin_margined_fills_are_asked_for_by_order(bingx: Any) -> None:
+    """BingX has no other list of COIN-M fills, so ccxt refuses to ask without the order."""
+    with pytest.raises(ccxt.ArgumentsRequired):
+        bingx.fetch_my_trades(COIN)
+
+
+def test_each_product_rests_limit_orders_lists_and_cancels_them(bingx: Any, product: str) -> None:
+    symbol = PRODUCTS[product][0]
+    first, second = (place(bingx, product, "limit", price=price)["id"] for price in (40000, 41000))
+    assert {each["id"] for each in bingx.fetch_open_orders(symbol)} == {first, second}
+    bingx.cancel_order(first, symbol)
+    assert bingx.fetch_order(first, symbol)["status"] == "canceled"
+    assert [each["id"] for each in bingx.fetch_open_orders(symbol)] == [second]
+    bingx.cancel_all_orders(symbol)
+    assert bingx.fetch_open_orders(symbol) == []
+
+
+def test_each_product_fills_a_limit_order_when_the_price_comes(bingx: Any, caller: Caller, product: str) -> None:
+    symbol, amount = PRODUCTS[product]
+    placed = place(bingx, product, "limit", price=49000)
+    move(caller, 48500)
+    order = bingx.fetch_order(placed["id"], symbol)
+    assert (order["status"], order["average"], order["filled"]) == ("closed", 49000, amount)
+
+
+def test_each_product_finds_an_order_by_both_ids_and_cancels_it_by_ours(bingx: Any, product: str) -> None:
+    symbol = PRODUCTS[product][0]
+    placed = place(bingx, product, "limit", price=40000, clientOrderId="ours_1")
+    by_ours = bingx.fetch_order("", symbol, {"clientOrderId": "ours_1"})
+    assert by_ours["id"] == bingx.fetch_order(placed["id"], symbol)["id"] == placed["id"]
+    assert by_ours["clientOrderId"] == "ours_1"
+    bingx.cancel_order("", symbol, {"clientOrderId": "ours_1"})
+    assert bingx.fetch_order(placed["id"], symbol)["status"] == "canceled"
+
+
+def test_each_product_refuses_an_id_of_ours_a_second_time(bingx: Any, product: str) -> None:
+    place(bingx, product, "limit", price=40000, clientOrderId="ours_2")
+    with pytest.raises(ccxt.ExchangeError, match="unique check failed"):
+        place(bingx, product, "limit", price=40000, clientOrderId="ours_2")
+    assert len(bingx.fetch_open_orders(PRODUCTS[product][0])) == 1
+
+
+@pytest.mark.parametrize(("side", "price"), [("stopLossPrice", 48900), ("takeProfitPrice", 52100)])
+def test_each_product_fires_stop_orders_when_the_price_crosses(
+    bingx: Any, caller: Caller, product: str, side: str, price: int
+) -> None:
+    symbol, amount = PRODUCTS[product]
+    place(bingx, product)
+    stop = place(bingx, product, side="sell", **{side: 49000 if side == "stopLossPrice" else 52000})
+    assert bingx.fetch_order(stop["id"], symbol)["status"] == "open"
+    move(caller, price)
+    fired = bingx.fetch_order(stop["id"], symbol)
+    assert (fired["status"], fired["filled"], fired["average"]) == ("closed", amount, price)
+
+
+PERPETUALS = ["swap", "coin"]
+INVERSE = {"swap": {}, "coin": {"subType": "inverse"}}
+
+
+def held(bingx: Any, product: str) -> dict[str, tuple[float, float]]:
+    found = bingx.fetch_positions([PRODUCTS[product][0]], INVERSE[product])
+    return {each["side"]: (each["contracts"], each["entryPrice"]) for each in found}
+
+
+@pytest.mark.parametrize("product", PERPETUALS)
+def test_the_perpetuals_hold_both_legs_apart_and_close_each(bingx: Any, product: str) -> None:
+    amount = PRODUCTS[product][1]
+    place(bingx, product)
+    place(bingx, product, side="sell", positionSide="SHORT")
+    assert held(bingx, product) == {"long": (amount, 50000), "short": (amount, 50000)}
+    place(bingx, product, side="sell")
+    assert held(bingx, product) == {"short": (amount, 50000)}
+
+
+@pytest.mark.parametrize("product", PERPETUALS)
+def test_attached_stops_wait_for_the_entry_and_then_cover_it(bingx: Any, caller: Caller, product: str) -> None:
+    symbol, amount = PRODUCTS[product]
+    stops = {"stopLoss": {"triggerPrice": 47000}, "takeProfit": {"triggerPrice": 53000}}
+    entry = place(bingx, product, "limit", price=49000, **stops)
+    assert [each["id"] for each in bingx.fetch_open_orders(symbol)] == [entry["id"]]
+    move(caller, 48900)
+    waiting = bingx.fetch_open_orders(symbol)
+    assert {each["stopLossPrice"] or each["takeProfitPrice"] for each in waiting} == {47000, 53000}
+    assert {each["side"] for each in waiting} == {"sell"}
+    assert held(bingx, product) == {"long": (amount, 49000)}
+    move(caller, 53100)
+    assert held(bingx, product) == {}
+    assert bingx.fetch_open_orders(symbol) == []
+
+
+@pytest.mark.parametrize("product", PERPETUALS)
+def test_a_stop_order_is_cancelled_by_its_id_alone(bingx: Any, product: str) -> None:
+    """BingX takes a client order id for MARKET and LIMIT only."""
+    symbol = PRODUCTS[product][0]
+    place(bingx, product)
+    stop = place(bingx, product, side="sell", stopLossPrice=49000, clientOrderId="never_kept")
+    assert bingx.fetch_order(stop["id"], symbol)["clientOrderId"] in (None, "")
+    with pytest.raises(ccxt.ExchangeError):
+        bingx.cancel_order("", symbol, {"clientOrderId": "never_kept"})
+    bingx.cancel_order(stop["id"], symbol)
+    assert bingx.fetch_open_orders(symbol) == []
+
+
+@pytest.mark.parametrize("product", PERPETUALS)
+def test_leverage_and_margin_mode_are_set_and_read(bingx: Any, product: str) -> None:
+    symbol = PRODUCTS[product][0]
+    bingx.set_leverage(7, symbol, {"side": "LONG"})
+    bingx.set_leverage(9, symbol, {"side": "SHORT"})
+    leverage = bingx.fetch_leverage(symbol)
+    assert (leverage["longLeverage"], leverage["shortLeverage"]) == (7, 9)
+    assert bingx.fetch_margin_mode(symbol)["marginMode"] == "cross"
+    bingx.set_margin_mode("isolated", symbol)
+    assert bingx.fetch_margin_mode(symbol)["marginMode"] == "isolated"
+    place(bingx, product)
+    [position] = bingx.fetch_positions([symbol], INVERSE[product])
+    assert (position["leverage"], position["marginMode"]) == (7, "isolated")
+    with pytest.raises(ccxt.ExchangeError):
+        bingx.set_margin_mode("cross", symbol)
+
+
+@pytest.mark.parametrize("product", PERPETUALS)
+def test_the_position_mode_is_the_account_s_and_serves_both_perpetuals(bingx: Any, product: str) -> None:
+    """ccxt has one address for it, USDT-M's; BingX has no other."""
+    symbol, amount = PRODUCTS[product]
+    bingx.set_position_mode(False)
+    assert bingx.fetch_position_mode()["hedged"] is False
+    bingx.set_leverage(4, symbol, {"side": "BOTH"})
+    with pytest.raises(ccxt.ExchangeError):
+        place(bingx, product)
+    bingx.create_order(symbol, "market", "sell", amount)
+    assert held(bingx, product) == {"short": (amount, 50000)}
+    bingx.create_order(symbol, "market", "buy", amount, None, {"reduceOnly": True})
+    assert held(bingx, product) == {}
+
+
+def test_the_position_mode_stays_while_anything_is_open(bingx: Any) -> None:
+    buy(bingx)
+    with pytest.raises(ccxt.ExchangeError):
+        bingx.set_position_mode(False)
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        ("fetch_trades", (COIN,)),
+        ("fetch_funding_rate_history", (COIN,)),
+        ("fetch_position_history", (COIN,)),
+        ("fetch_position_mode", (COIN,)),
+        ("set_position_mode", (True, COIN)),
+        ("create_orders", ([{"symbol": COIN, "type": "market", "side": "buy", "amount": 1}],)),
+        ("create_order", (COIN, "market", "buy", 1, None, {"test": True})),
+        ("edit_order", ("1", COIN, "limit", "buy", 1, 40000)),
+        ("cancel_orders", (["1"], COIN)),
+        ("cancel_all_orders_after", (30_000, {"type": "swap", "subType": "inverse"})),
+    ],
+)
+def test_what_ccxt_refuses_to_do_on_coin_margined_markets(bingx: Any, call: str, arguments: tuple[Any, ...]) -> None:
+    """ccxt raises before anything is sent, against the real BingX too: these cannot be tried here."""
+    with pytest.raises(ccxt.NotSupported):
+        getattr(bingx, call)(*arguments)
+
+
+def test_fees_and_interest_are_quoted(bingx: Any) -> None:
+    assert bingx.fetch_trading_fee(BTC)["taker"] == 0.0005
+    assert bingx.fetch_trading_fee(SPOT)["taker"] == 0.001
+    assert bingx.fetch_trading_fee(COIN)["taker"] == 0.0005
+    assert bingx.fetch_open_interest(BTC)["openInterestValue"] > 0
+    assert len(bingx.fetch_funding_rate_history(BTC, limit=3)) == 3
+    assert bingx.fetch_mark_ohlcv(BTC, "1m", limit=3)[-1][4] == 50000
+
+
+def test_the_dead_man_s_switch_is_armed_and_disarmed(bingx: Any) -> None:
+    assert bingx.cancel_all_orders_after(30_000, {"type": "swap"})["data"]["status"] == "ACTIVATED"
+    assert bingx.cancel_all_orders_after(0, {"type": "swap"})["data"]["status"] == "CLOSED"
+    assert bingx.cancel_all_orders_after(30_000, {"type": "spot"})["data"]["status"] == "ACTIVATED"

@@ -452,6 +452,36 @@ def test_a_bare_candle_and_none_at_all():
     assert parsing.parse_klines(None) == parsing.parse_klines([]) == []
 
 
+USUAL = {"open": "1.50", "close": "2", "high": "3", "low": "0.5", "volume": "4", "time": 1700000040000}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        recordings.bingx_net(f"{SPOT}/ExchangeData/GetKlines")["data"],
+        recordings.bingx_net(f"{SWAP}/ExchangeData/GetKlines")["data"],
+        [USUAL, USUAL | {"time": 1700000100000}, USUAL | {"close": "7"}],
+        [USUAL | {"volume": 12}, USUAL | {"time": "1700000100000"}],
+        [USUAL | {"time": 1700000040}],
+        USUAL,
+        [],
+        None,
+    ],
+)
+def test_candles_as_texts_are_the_candles(data):
+    texts = parsing.parse_kline_texts(data)
+    klines = parsing.parse_klines(data)
+    assert [(EPOCH + timedelta(milliseconds=ms), *map(D, numbers)) for ms, *numbers in texts] == [
+        (k.open_time, k.open, k.high, k.low, k.close, k.volume) for k in klines
+    ]
+
+
+@pytest.mark.parametrize("odd", [None, [], True, {}])
+def test_candles_of_which_one_is_unreadable_are_not_taken_as_texts(odd):
+    with pytest.raises(Unreadable):
+        parsing.parse_kline_texts([USUAL, USUAL | {"close": odd}])
+
+
 def test_numbers_read_together_are_those_read_one_by_one():
     assert decoding.plain_numbers(["1.50", D("2"), 3]) == [D("1.50"), 2, 3]
     for odd in (

@@ -1,4 +1,4 @@
-import re
+import csv
 from datetime import UTC, datetime
 
 import pytest
@@ -15,106 +15,53 @@ from exchange.errors import (
 from exchange.refusals import REFUSALS, UNHEARD_OF, ClockSkew, Deed, classify, error_for, unblocked_at
 from exchange.tests.recordings import FOLDER
 
-PAGE = (FOLDER / "refusals/codes.md").read_text()
-MIGRATION, _, CLASSES = PAGE.partition("### 7.3")
-CLASS_OF_LINE = {
-    "**rejected, fix input**": Refused,
-    "**rejected, account state**": Refused,
-    "**rejected, blocked**": Refused,
-    "**rejected, retry soon**": RetrySoon,
-    "**duplicate**": Duplicate,
-    "**unknown**": OutcomeUnknown,
+CLASSES = {
+    "refused": Refused,
+    "rate limited": RateLimited,
+    "retry soon": RetrySoon,
+    "clock": ClockSkew,
+    "duplicate": Duplicate,
+    "unknown": OutcomeUnknown,
+    "not found": OrderNotFound,
+    "final": AlreadyFinal,
 }
-# Codes that the page names in one class but for some words only; each has its own test below.
-BY_WORDS = {"101400", "100421", "80001", "100410", "109429", "100409"}
 
 
-def codes_in(text: str) -> list[str]:
-    """Return the codes of a line of the page, with ranges such as 110411–110414 written out."""
-    found = []
-    for first, last in re.findall(r"(?<![\d/])(\d{5,6})(?:–(\d{5,6}))?", text.replace("/", " ")):
-        found += [str(code) for code in range(int(first), int(last or first) + 1)]
-    return found
+def table(name: str) -> list[dict[str, str]]:
+    with (FOLDER / "refusals" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def page_rows() -> list[tuple[type, str]]:
-    rows = []
-    for line in CLASSES.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if cells[0] in CLASS_OF_LINE:
-            rows += [(CLASS_OF_LINE[cells[0]], code) for code in codes_in(cells[1]) if code not in BY_WORDS]
-    return rows
+CODES, MOVED = table("codes.csv"), table("moved.csv")
 
 
-def test_the_page_was_read():
-    assert len(page_rows()) > 80
-    assert len(codes_in(MIGRATION)) > 15
+def told(row: dict[str, str]) -> str:
+    return " ".join(filter(None, (row["code"], row["family"], row["deed"], row["words"][:40])))
 
 
-@pytest.mark.parametrize(("expected", "code"), page_rows(), ids=str)
-def test_a_code_has_the_class_that_the_page_gives_it(expected, code):
-    assert issubclass(REFUSALS[code].error, expected)
-    if expected is Refused:
-        assert REFUSALS[code].error is Refused, "a plain refusal must not be taken for something softer"
+def test_the_recorded_codes_and_ours_are_the_same_of_every_family():
+    assert len({row["code"] for row in CODES}) == 115
+    assert {row["code"] for row in CODES} == set(REFUSALS)
+    assert {row["family"] for row in CODES} == {"gateway", "old", "new", "trade", "spot", "coin-m", "websocket"}
+    assert {row["class"] for row in CODES} == set(CLASSES)
 
 
-@pytest.mark.parametrize("code", sorted(set(codes_in(PAGE))))
-def test_every_code_of_the_page_old_and_new_is_in_the_table_with_advice(code):
-    assert REFUSALS[code].advice.endswith(".")
-    assert len(REFUSALS[code].advice) > 20
+@pytest.mark.parametrize("row", CODES, ids=told)
+def test_a_code_with_its_words_is_of_its_class_and_no_softer_one(row):
+    error = error_for(row["code"], row["words"], deed=Deed(row["deed"]))
+    assert type(error) is CLASSES[row["class"]]
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("80014", "109400"),
-        ("80001", "109400"),
-        ("109414", "109400"),
-        ("80020", "109403"),
-        ("40029", "109403"),
-        ("80019", "109423"),
-        ("80012", "109500"),
-        ("80016", "109421"),
-        ("80018", "109422"),
-        ("80017", "109420"),
-        ("100409", "109429"),
-        ("100410", "109429"),
-    ],
-)
-def test_an_old_number_means_what_the_new_one_means(old, new):
-    assert REFUSALS[old] == REFUSALS[new]
+@pytest.mark.parametrize("row", [row for row in CODES if row["advice_says"]], ids=told)
+def test_a_code_tells_the_trader_what_to_do(row):
+    advice = classify(row["code"], row["words"], Deed(row["deed"])).advice
+    assert advice.endswith(".")
+    assert row["advice_says"] in advice
 
 
-@pytest.mark.parametrize(
-    ("code", "words", "deed", "expected"),
-    [
-        ("101400", "clientOrderID unique check failed", Deed.SUBMIT, Duplicate),
-        ("101400", "The minimum order amount is 0.0001 BTC.", Deed.SUBMIT, Refused),
-        ("100421", "Null timestamp or timestamp mismatch", Deed.SUBMIT, ClockSkew),
-        ("100421", "This pair is currently restricted from API trading", Deed.SUBMIT, Refused),
-        ("109400", "timestamp is invalid", Deed.READ, ClockSkew),
-        ("80014", "timestamp is invalid", Deed.READ, ClockSkew),
-        ("109400", "Invalid parameters, err:startTs: field is required", Deed.READ, Refused),
-        ("109400", "order not exist", Deed.READ, OrderNotFound),
-        ("109400", "CATI-USDT,symbol not exist, please verify it", Deed.READ, Refused),
-        ("80001", "assets being processed", Deed.SUBMIT, RetrySoon),
-        ("101209", "The same order number can only be submitted once within 1 second", Deed.SUBMIT, Duplicate),
-        ("101209", "maximum position value for this leverage is 50000 USDT", Deed.SUBMIT, Refused),
-        ("109201", "", Deed.SUBMIT, Duplicate),
-        ("109201", "", Deed.CANCEL, RetrySoon),
-        ("80012", '{"Code":101253,"Msg":"margin is not enough"}', Deed.SUBMIT, Refused),
-        ("80012", "service busy", Deed.SUBMIT, OutcomeUnknown),
-        ("109500", "The current system is busy, please try again later", Deed.SUBMIT, OutcomeUnknown),
-        ("100400", "Gateway timeout", Deed.SUBMIT, OutcomeUnknown),
-        ("100404", "the order is not exist or not found", Deed.READ, OrderNotFound),
-        ("100404", "api not exist", Deed.READ, Refused),
-        ("109422", "position not exist", Deed.SUBMIT, Refused),
-        ("109422", "order is already filled", Deed.CANCEL, AlreadyFinal),
-        ("109421", "order not exist", Deed.CANCEL, OrderNotFound),
-    ],
-)
-def test_the_words_decide_where_a_number_means_two_things(code, words, deed, expected):
-    assert type(error_for(code, words, deed=deed)) is expected
+@pytest.mark.parametrize("row", MOVED, ids=lambda row: f"{row['old']} {row['new']}")
+def test_an_old_number_means_what_the_new_one_means(row):
+    assert REFUSALS[row["old"]] == REFUSALS[row["new"]]
 
 
 @pytest.mark.parametrize("code", ["109421", "80016", "109422", "80018"])

@@ -21,6 +21,7 @@ from pelusa.embedded import (
     broker_url,
     client_url,
     make_private,
+    redis_url,
     socket_path,
 )
 from pelusa.supervisor import Supervisor
@@ -129,3 +130,18 @@ def test_a_folder_of_somebody_else_is_refused(var_dir: Path) -> None:
 
 def test_the_address_of_a_real_server_is_left_alone() -> None:
     assert client_url("redis://:secret@db:6379/0") == "redis://:secret@db:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("broker", "expected"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://queue.example.com:6380/1", "rediss://queue.example.com:6380/1"),
+        ("redis+socket:///run/broker.sock", "unix:///run/broker.sock"),
+        ("redis+socket:///run/broker.sock?virtual_host=2", "unix:///run/broker.sock?db=2"),
+        ("amqp://guest@127.0.0.1//", ""),
+        ("filesystem://", ""),
+    ],
+)
+def test_the_rate_limits_are_shared_through_a_broker_that_is_a_redis(broker: str, expected: str) -> None:
+    assert redis_url(broker) == expected
