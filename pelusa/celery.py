@@ -8,10 +8,14 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import setup_logging, worker_ready
+
+from pelusa.channel import know_closed_lines
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pelusa.settings")
 
+know_closed_lines()
 app = Celery("pelusa")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
@@ -35,6 +39,8 @@ app.conf.update(
         "health_check_interval": 5,
         "global_keyprefix": "pelusa:",
     },
+    # Beat writes down what it rang about every ten seconds and not every three minutes: so the doctor knows it lives
+    beat_sync_every=30,
     worker_hijack_root_logger=False,
     timezone="UTC",
     enable_utc=True,
@@ -79,10 +85,30 @@ app.conf.update(
             "schedule": 30.0,
             "options": {"expires": 30},
         },
+        "take equity points": {
+            "task": "exchange.tasks.take_equity_points",
+            "schedule": 300.0,
+            "options": {"expires": 240},
+        },
+        "thin equity points": {
+            "task": "exchange.tasks.thin_equity_points",
+            "schedule": crontab(hour="3", minute="17"),
+            "options": {"expires": 3600},
+        },
         "refresh instruments": {
             "task": "market.tasks.refresh_instruments",
             "schedule": 3600.0,
             "options": {"expires": 600},
+        },
+        "follow and repair candles": {
+            "task": "market.tasks.sweep_series",
+            "schedule": 30.0,
+            "options": {"expires": 25},
+        },
+        "go on with backfills": {
+            "task": "market.tasks.sweep_backfills",
+            "schedule": 10.0,
+            "options": {"expires": 10},
         },
     },
 )

@@ -38,10 +38,13 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         _group(
             _("Exchange"),
             _list(_("Accounts"), "account_balance_wallet", "exchange", "account"),
+            _list(_("Equity"), "show_chart", "exchange", "equitypoint"),
+            _list(_("Wallets over time"), "savings", "exchange", "equitysnapshot"),
             _list(_("Instruments"), "straighten", "market", "instrument"),
         ),
         _group(
             _("System"),
+            _doctor(),
             _list(_("Users"), "person", "auth", "user"),
             _list(_("Roles"), "group", "auth", "group"),
             _list(_("API tokens"), "key", "knox", "authtoken"),
@@ -67,6 +70,15 @@ def _page(title: Any, icon: str, name: str) -> dict[str, Any]:
 
 def _list(title: Any, icon: str, app: str, model: str) -> dict[str, Any]:
     return _page(title, icon, f"{app}_{model}_changelist") | {"permission": _may_view(f"{app}.view_{model}")}
+
+
+def _doctor() -> dict[str, Any]:
+    return {
+        "title": _("Doctor"),
+        "icon": "stethoscope",
+        "link": reverse_lazy("doctor"),
+        "permission": _may_view("operations.pull_killswitch"),
+    }
 
 
 def _may_view(permission: str) -> Callable[[HttpRequest], bool]:

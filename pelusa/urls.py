@@ -10,9 +10,12 @@ from rest_framework.routers import DefaultRouter
 from alarms.api import AlarmViewSet
 from alarms.webhook import receive
 from exchange.api import AccountViewSet
+from exchange.wealth_api import BalanceViewSet, PositionViewSet
 from market.api import InstrumentViewSet
 from operations.api import DecisionViewSet, FillViewSet, OperationViewSet, OrderViewSet
 from operations.guards_api import KillSwitchViewSet, LimitsViewSet, NoticeViewSet
+from pelusa.doctor.page import doctor
+from pelusa.doctor.proxy import SeenView
 from pelusa.health import Ready, live
 from strategies.api import StrategyViewSet
 
@@ -26,12 +29,15 @@ api.register("fills", FillViewSet, basename="fill")
 api.register("decisions", DecisionViewSet, basename="decision")
 api.register("instruments", InstrumentViewSet, basename="instrument")
 api.register("accounts", AccountViewSet, basename="account")
+api.register("balances", BalanceViewSet, basename="balance")
+api.register("positions", PositionViewSet, basename="position")
 api.register("kill-switch", KillSwitchViewSet, basename="kill-switch")
 api.register("limits", LimitsViewSet, basename="limits")
 api.register("notices", NoticeViewSet, basename="notice")
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
+    path("admin/doctor/", admin.site.admin_view(doctor), name="doctor"),
     path("admin/", admin.site.urls),
     # With and without the last slash: TradingView would not repeat the body after a redirect
     path("webhook", receive, name="webhook"),
@@ -43,6 +49,7 @@ urlpatterns = [
     path("api/docs/", login_required(SpectacularSwaggerView.as_view(url_name="schema")), name="docs"),
     path("health/live", live, name="live"),
     path("health/ready", Ready.as_view(), name="ready"),
+    path("health/seen", SeenView.as_view(), name="seen"),
 ]
 
 handler400 = "pelusa.errors.bad_request"

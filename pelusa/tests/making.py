@@ -10,7 +10,7 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from alarms.models import Alarm
-from exchange.models import Account
+from exchange.models import Account, EquityPoint, EquitySnapshot
 from market.models import Instrument
 from operations.models import Decision, Fill, Lane, Operation, Order
 from pelusa.roles import give_role
@@ -50,6 +50,15 @@ def make_instrument(symbol: str = "BTC-USDT", market: str = "usdtm", **columns: 
 def make_account(name: str = "desk", **columns: Any) -> Account:
     defaults = {"api_key": "paper-0123456789abcdef", "api_secret": "the secret of the account"}
     return Account.objects.create(name=name, **defaults | columns)
+
+
+def make_equity(account: Account, taken_at: datetime = AT, equity: str = "1000", **columns: Any) -> EquityPoint:
+    """Make a point of an account's curve, and the one snapshot that it was reckoned from."""
+    amounts = dict.fromkeys(("balance", "equity", "available", "value"), Decimal(equity))
+    nothing = dict.fromkeys(("used_margin", "unrealised_pnl"), Decimal(0))
+    whose = {"account": account, "taken_at": taken_at}
+    EquitySnapshot.objects.create(**whose, market="usdtm", asset="USDT", **amounts, **nothing)
+    return EquityPoint.objects.create(**whose, equity=Decimal(equity), **columns)
 
 
 def make_strategy(account: Account | None = None, **columns: Any) -> Strategy:

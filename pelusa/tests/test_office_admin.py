@@ -16,17 +16,17 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from alarms.models import Alarm
-from exchange.models import Account
+from exchange.models import Account, EquityPoint, EquitySnapshot
 from market.models import Instrument
 from operations.models import Decision, Fill, Lane, Operation, Order
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import ELSEWHERE, browser_of, page, queries_of
-from pelusa.tests.making import make_history, make_instrument
+from pelusa.tests.making import make_account, make_equity, make_history, make_instrument
 from strategies.models import Strategy
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
-OURS = (Alarm, Strategy, Operation, Decision, Order, Fill, Lane, Account, Instrument)
+OURS = (Alarm, Strategy, Operation, Decision, Order, Fill, Lane, Account, EquityPoint, EquitySnapshot, Instrument)
 WRITABLE = (Strategy, Account)
 
 
@@ -46,6 +46,7 @@ def pages_of(model: type[Model]) -> Iterator[str]:
 def rows() -> None:
     """One row at least of everything that has a page."""
     make_history()
+    make_equity(Account.objects.get())
     make_instrument()
     user = get_user_model().objects.create_user("somebody")
     AuthToken.objects.create(user=user)
@@ -121,9 +122,11 @@ def test_ledgers_take_nothing_from_a_superuser_either(rows: None) -> None:
 def test_a_list_costs_the_same_with_more_rows(model: type[Model]) -> None:
     browser = browser_of()
     make_history()
+    make_equity(make_account())
     make_instrument()
     few = queries_of(lambda: browser.get(url_of(model)))
     make_history(strategies=2, alarms=3)
+    make_equity(make_account("another"))
     make_instrument("ETH-USDT")
     assert queries_of(lambda: browser.get(url_of(model))) == few
     assert few <= 12

@@ -34,10 +34,12 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "webhook/<str:secret>": {"POST": EVERYBODY},
     "webhook/<str:secret>/": {"POST": EVERYBODY},
     "health/live": {"GET": EVERYBODY, "HEAD": EVERYBODY},
+    "health/seen": {},
     "health/ready": {"GET": USERS, "HEAD": USERS, "OPTIONS": USERS},
     "api/schema/": {"GET": USERS, "HEAD": USERS, "OPTIONS": USERS},
-    # A page for people with a session: with a token it leads to the login
+    # Pages for people with a session: with a token they lead to the login
     "api/docs/": dict.fromkeys(METHODS, EVERYBODY),
+    "admin/doctor/": dict.fromkeys(METHODS, EVERYBODY),
     "api/v1/": {"GET": USERS, "HEAD": USERS, "OPTIONS": USERS},
     "api/v1/alarms/": READ,
     "api/v1/alarms/<pk>/": READ,
@@ -56,6 +58,9 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api/v1/instruments/<pk>/": READ,
     "api/v1/accounts/": READ | {"POST": OPERATORS},
     "api/v1/accounts/<pk>/": READ | dict.fromkeys(WRITE, OPERATORS),
+    "api/v1/accounts/<pk>/equity/": READ,
+    "api/v1/balances/": READ,
+    "api/v1/positions/": READ,
     "api/v1/kill-switch/": READ,
     "api/v1/kill-switch/pull/": {"POST": TRADERS, "OPTIONS": TRADERS},
     "api/v1/kill-switch/release/": {"POST": OPERATORS, "OPTIONS": OPERATORS},

@@ -43,6 +43,7 @@ def test_every_operation_tells_of_the_one_error_shape(schema: dict[str, Any]) ->
 
 def test_money_is_text_in_every_shape(schema: dict[str, Any]) -> None:
     money = {"price", "quantity", "filled_quantity", "size", "fee", "fees", "realised_pnl", "tick_size", "avg_price"}
+    money |= {"balance", "equity", "available", "used_margin", "frozen", "unrealised_pnl", "mark_price", "margin"}
     for name, component in schema["components"]["schemas"].items():
         for field in money & component.get("properties", {}).keys():
             assert component["properties"][field]["type"] == "string", (name, field)
@@ -66,6 +67,14 @@ def test_a_page_is_described_with_its_parameters(schema: dict[str, Any]) -> None
         "received_after",
         "received_before",
     }
+
+
+def test_what_is_live_from_the_exchange_is_described_with_what_can_be_asked(schema: dict[str, Any]) -> None:
+    asked = {each["name"]: each for each in schema["paths"]["/api/v1/balances/"]["get"]["parameters"]}
+    assert asked.keys() == {"account", "type"}
+    assert asked["type"]["schema"]["enum"] == ["usdtm", "coinm", "spot", "standard"]
+    curve = {each["name"] for each in schema["paths"]["/api/v1/accounts/{id}/equity/"]["get"]["parameters"]}
+    assert curve == {"id", "since", "until"}
 
 
 def test_the_token_is_the_way_in(schema: dict[str, Any]) -> None:
