@@ -60,7 +60,9 @@ class OwnMariaDB(OwnServer):
         """Make an empty data folder."""
         self.data.mkdir()
         argv = ["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", *self._user()]
-        subprocess.run([*argv, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
+        done = subprocess.run([*argv, "--auth-root-authentication-method=normal"], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"no data folder could be made:\n{done.stdout}\n{done.stderr}")
 
     def argv(self) -> list[str]:
         path = shutil.which("mariadbd") or "/usr/sbin/mariadbd"

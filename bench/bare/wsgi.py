@@ -1,0 +1,5 @@
+"""The web process: `gunicorn bench.bare.wsgi`."""
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()

@@ -1,0 +1,150 @@
+"""What the benchmarks run on: servers and systems of their own, in scratch folders."""
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import MySQLdb
+import requests
+from MySQLdb.connections import Connection
+
+from bench.servers import OwnMariaDB, OwnRedis
+from pelusa.livesystem import ROOT, LiveSystem, free_port
+from pelusa.processes import web_is_live, worker_argv
+from pelusa.supervisor import ProcessSpec, Supervisor, port_is_open
+
+POOL = "2G"
+_number = itertools.count(1)
+
+
+class BenchMariaDB(OwnMariaDB):
+    """A server with room for the whole stock; every commit is on disk before it is acknowledged."""
+
+    def argv(self) -> list[str]:
+        kept = [word for word in super().argv() if "buffer-pool" not in word]
+        return [*kept, f"--innodb-buffer-pool-size={POOL}", "--innodb-log-file-size=512M", "--local-infile=1"]
+
+    def connect(self, schema: str | None = None) -> Connection:
+        """Return a connection as root."""
+        named = {"database": schema} if schema else {}
+        return MySQLdb.connect(host="127.0.0.1", port=self.port, user="root", charset="utf8mb4", **named)
+
+
+@contextmanager
+def bench_servers(home: Path) -> Iterator[tuple[BenchMariaDB, OwnRedis]]:
+    """Run MariaDB and Redis for the length of the block."""
+    mysql, broker = BenchMariaDB(home), OwnRedis(home)
+    mysql.install()
+    try:
+        mysql.start()
+        broker.start()
+        yield mysql, broker
+    finally:
+        mysql.kill()
+        broker.kill()
+
+
+@dataclass
+class BenchSystem(LiveSystem):
+    """Pelusa as `make run` runs it, or only some of its processes."""
+
+    only: tuple[str, ...] = ()
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return super().env | self.settings
+
+    def specs(self) -> list[ProcessSpec]:
+        return [spec for spec in super().specs() if not self.only or spec.name.startswith(self.only)]
+
+    @property
+    def webhook(self) -> str:
+        return f"/webhook/{self.secret}"
+
+
+@dataclass
+class BareSystem:
+    """The floor of the whole way: the bare pipeline and a sink that notes when each order came."""
+
+    home: Path
+    mysql: BenchMariaDB
+    broker: str
+    port: int = field(default_factory=free_port)
+    sink: int = field(default_factory=free_port)
+    webhook: str = "/webhook"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "DJANGO_SETTINGS_MODULE": "bench.bare.settings",
+            "BARE_DATABASE": f"{self.mysql.url}/bare",
+            "BARE_BROKER": self.broker,
+            "BARE_EXCHANGE": f"http://127.0.0.1:{self.sink}/order",
+        }
+
+    def specs(self) -> list[ProcessSpec]:
+        web = ["-m", "gunicorn", "bench.bare.wsgi", "-k", "gthread", "-w", "2", "--threads", "8"]
+        worker = [word.replace("pelusa", "bench.bare.celery") for word in worker_argv(8)]
+        return [
+            self._spec("sink", ["-m", "bench.sink", str(self.sink)], partial(port_is_open, self.sink)),
+            self._spec("web", [*web, "-b", f"127.0.0.1:{self.port}"], partial(web_is_live, self.port)),
+            self._spec("worker", worker),
+        ]
+
+    def _spec(self, name: str, argv: list[str], is_ready: Any = None) -> ProcessSpec:
+        return ProcessSpec(name, [sys.executable, *argv], env=os.environ | self.env, cwd=ROOT, is_ready=is_ready)
+
+    @contextmanager
+    def running(self) -> Iterator[Supervisor]:
+        """Make its one table and run it."""
+        connection = self.mysql.connect()
+        for statement in ("CREATE DATABASE bare", TABLE):
+            connection.cursor().execute(statement)
+        connection.close()
+        with (self.home / "bare.log").open("a") as output, Supervisor(self.specs(), output=output) as supervisor:
+            supervisor.wait_ready()
+            yield supervisor
+
+    def arrivals(self) -> list[float]:
+        """Return when each order came, in seconds since 1970, and forget them."""
+        return [float(each) for each in requests.get(f"http://127.0.0.1:{self.sink}/arrivals", timeout=10).json()]
+
+
+TABLE = """CREATE TABLE bare.bare_alarm (id BIGINT AUTO_INCREMENT PRIMARY KEY, received_at DATETIME(6) NOT NULL,
+    raw LONGTEXT NOT NULL, ticker VARCHAR(40) NOT NULL, strategy VARCHAR(100) NOT NULL)"""
+
+
+def alarm(order: str = "order open long", *, ticker: str = "BTCUSDT.P", strategy: str = "Bench") -> bytes:
+    """Return an alarm of this moment that was never said before."""
+    now = datetime.now(UTC)
+    said = {
+        "Ticker": ticker,
+        "Interval": "5",
+        "Quantity": "0.01",
+        "Price_Alert": "50000.5",
+        "Time_Alert": f"{now:%Y-%m-%dT%H:%M:%S.%f}Z",
+        "Order": order,
+        "Strategy": strategy,
+        "n": next(_number),
+    }
+    return json.dumps(said).encode()
+
+
+def schema_of(url: str) -> str:
+    return urlsplit(url).path.strip("/")
+
+
+def settle() -> None:
+    """Let what was started for a measurement come to rest before the next one."""
+    time.sleep(0.5)
