@@ -21,16 +21,27 @@ from loguru import logger
 
 from alarms.models import Alarm
 from market.instruments import is_listed
-from operations.lifecycle import AlarmFacts, carry_out, standing_of
+from operations.lifecycle import AlarmFacts, carry_out, standing_of, tell_of_ignored_close
 from operations.models import Decision
 from strategies.gates import Confirmation, Gate
 from strategies.models import Strategy
 from strategies.reasons import explain
-from strategies.rules import FUTURE_TOLERANCE, LegRules, Signal, StrategyRules, Verdict, decide, happened_at
+from strategies.rules import (
+    FUTURE_TOLERANCE,
+    PASSED_BY_EXITS,
+    LegRules,
+    Signal,
+    StrategyRules,
+    Verdict,
+    decide,
+    happened_at,
+)
 
 MOST_ATTEMPTS = 5
 PERPETUALS = ("usdtm", "coinm")
 GATE_REASONS = ("opens_gate", "shuts_gate")
+# Why an alarm to close may be ignored as it should: it meant something else, or something earlier
+RIGHTLY_IGNORED = PASSED_BY_EXITS | {"other_interval", "nothing_to_close"}
 
 
 def route_pair(pair: str) -> int:
@@ -121,12 +132,18 @@ def _may_mean(alarm: Alarm, strategy: Strategy) -> bool:
 
 
 def _answer(strategy: Strategy, alarm: Alarm) -> Decision:
+    """Return what one strategy answers, once; tell a human when what the alarm was to close stays open."""
+    decided = Decision.objects.filter(alarm_id=alarm.pk, strategy=strategy).first()
+    decision = decided or _answer_first(strategy, alarm)
+    if _was_to_close(alarm, decision):
+        tell_of_ignored_close(decision)
+    return decision
+
+
+def _answer_first(strategy: Strategy, alarm: Alarm) -> Decision:
     """Let one strategy decide; what breaks in it is recorded as its answer and never reaches the others."""
     happened = happened_at(signal_of(alarm))
     facts = AlarmFacts(alarm.pk, alarm.leg, alarm.received_at, _price_of(alarm), alarm.quantity, happened)
-    decided = Decision.objects.filter(alarm_id=alarm.pk, strategy=strategy).first()
-    if decided:
-        return decided
     try:
         verdict = _decide(strategy, alarm)
     except DatabaseError:
@@ -135,6 +152,13 @@ def _answer(strategy: Strategy, alarm: Alarm) -> Decision:
         logger.exception("alarm {}: strategy {} broke", alarm.pk, strategy.pk)
         verdict = Verdict("ignored", "deciding_broke", {"error": type(error).__name__})
     return carry_out(strategy, facts, verdict)
+
+
+def _was_to_close(alarm: Alarm, decision: Decision) -> bool:
+    """Tell whether an order to close was ignored for a reason that a human should know."""
+    is_close = alarm.kind == Alarm.Kind.ORDER and alarm.action == Alarm.Action.CLOSE
+    is_ignored = decision.outcome == Decision.Outcome.IGNORED
+    return is_close and is_ignored and decision.reason not in RIGHTLY_IGNORED
 
 
 def _decide(strategy: Strategy, alarm: Alarm) -> Verdict:

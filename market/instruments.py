@@ -8,7 +8,7 @@ from exchange.connection import connect_for_market_data
 from exchange.models import MarketChoices
 from exchange.types import InstrumentReport, Market
 from market.models import Instrument
-from market.symbols import AmbiguousPair, symbol_for
+from market.symbols import AmbiguousPair, split_ticker, symbol_for
 
 COLUMNS = (
     "base_asset",
@@ -59,6 +59,22 @@ def _columns(report: InstrumentReport) -> dict[str, object]:
 def symbol_of(pair: str, market: str) -> str | None:
     """Return the exchange's symbol for a bare pair on one product; None when it lists none."""
     return symbol_for(pair, market, Instrument.objects.filter(market=market).values_list("symbol", flat=True))
+
+
+def symbol_as_written(text: str, market: str) -> str | None:
+    """Return the exchange's symbol for its own spelling (`BTC-USDT`) or TradingView's (`BINGX:BTCUSDT.P`).
+
+    None when the product lists none. Raises AmbiguousPair.
+    """
+    own = text.upper()
+    if Instrument.objects.filter(market=market, symbol=own).exists():
+        return own
+    try:
+        ticker = split_ticker(text)
+    except ValueError:
+        return None
+    is_other_product = ticker.is_perpetual_only and market == Market.SPOT.value
+    return None if is_other_product else symbol_of(ticker.pair, market)
 
 
 def is_listed(pair: str) -> bool:

@@ -11,8 +11,9 @@ seconds, while a stop that may just have fired cannot be asked for, and when the
 stops entries when two certain looks in a row saw it; the first is kept in `Lane.frozen_facts` with an empty reason.
 Once both numbers are equal again, whoever made them so, the lane thaws by itself.
 
-At the start nothing special is needed: a freeze is a row and outlives every process, a lane with an order whose fate
-is unknown sends nothing before it is settled, and the first look at all books is ordered when a worker comes up.
+A freeze is a row and outlives every process. Each certain look is written down, with its moment, on the lane: where the
+newest is too old no entry is sent before the next (`resume`). What a lane that was not looked at for that long became
+at the exchange in between is looked through for orders of ours that these books lack (`strangers`).
 """
 
 from collections.abc import Collection, Mapping
@@ -38,12 +39,15 @@ from operations.notices import end_notice, raise_notice
 from operations.preparation import nets, read_position_mode
 from operations.reconcile import BOOKS_DIFFER, collect_fills, freeze, settle
 from operations.states import CLOSED, IN_FLIGHT, WORKING, OrderStatus
+from operations.strangers import stop_where_orders_are_unknown
 
 LONG, SHORT, BOTH = "LONG", "SHORT", "BOTH"
 ZERO = Decimal(0)
 # What changed later than this before a look may not be in the exchange's positions yet
 RECENTLY = timedelta(seconds=5)
 BETWEEN_SIGHTINGS = timedelta(seconds=2)
+# Eight looks were missed, or saw the lane in motion
+ABSENCE = timedelta(minutes=2)
 
 # By symbol and LONG or SHORT; base units, contracts on COIN-M, never negative
 Holdings = Mapping[tuple[str, str], Decimal]
@@ -126,13 +130,23 @@ def compare_positions(account: Account) -> list[Line]:
     differences: list[Line] = []
     for market in markets_of(account):
         try:
-            lines = take_stock(account, market)
+            lines = compare_market(account, market)
         except ExchangeError as error:
             logger.warning("books of {} on {} could not be compared: {}", account.name, market, error)
             continue
-        act_on(account, market, lines)
         differences += [line for line in lines if line.differs]
     return differences
+
+
+def compare_market(account: Account, market: Market) -> list[Line]:
+    """Compare one product's books, freeze and thaw its lanes, return both numbers of each.
+
+    Raises an exchange's error when it cannot be asked: then no lane counts as compared.
+    """
+    began = timezone.now()
+    lines = take_stock(account, market)
+    _mark_compared(act_on(account, market, lines), began)
+    return lines
 
 
 def markets_of(account: Account) -> list[Market]:
@@ -224,19 +238,48 @@ def _settle_protection(account: Account, market: Market, symbols: Collection[str
     return unasked
 
 
-def act_on(account: Account, market: Market, lines: list[Line]) -> None:
-    """Freeze the lanes where a difference was seen twice in a row, thaw those that are equal; skip the uncertain."""
+def act_on(account: Account, market: Market, lines: list[Line]) -> list[Lane]:
+    """Freeze the lanes where a difference was seen twice in a row, thaw those that are equal; skip the uncertain.
+
+    Returns the lanes of which it is known now how they stand.
+    """
     lanes = {lane.symbol: lane for lane in account.lanes.filter(market=market).select_related("account")}
+    known = []
     for symbol, group in groupby(lines, key=lambda line: line.symbol):
         of_lane = list(group)
         if not all(line.is_certain for line in of_lane):
             continue
-        differing = [line for line in of_lane if line.differs]
+        lane, differing = lanes.get(symbol), [line for line in of_lane if line.differs]
         if differing:
-            lane = lanes.get(symbol) or Lane.objects.get_or_create(account=account, market=market, symbol=symbol)[0]
+            lane = lane or Lane.objects.get_or_create(account=account, market=market, symbol=symbol)[0]
             _disagree(lane, differing)
-        elif symbol in lanes:
-            _agree(lanes[symbol])
+        elif lane:
+            _agree(lane)
+        if lane and (not differing or lane.frozen_reason == BOOKS_DIFFER):
+            known.append(lane)
+    return known
+
+
+def is_suspected(lane: Lane) -> bool:
+    """Tell whether a difference was seen once and not yet a second time."""
+    return bool(lane.frozen_facts) and not lane.frozen_reason
+
+
+def is_current(lane: Lane, now: datetime) -> bool:
+    """Tell whether it is known how the lane stands: compared lately, and no difference suspected. Pure."""
+    return _was_seen(lane, now) and not is_suspected(lane)
+
+
+def _was_seen(lane: Lane, now: datetime) -> bool:
+    return lane.compared_at is not None and now - lane.compared_at <= ABSENCE
+
+
+def _mark_compared(lanes: list[Lane], began: datetime) -> None:
+    """Write down when the lanes were compared, all of them after none has orders that these books lack."""
+    for lane in lanes:
+        if not _was_seen(lane, began):
+            stop_where_orders_are_unknown(lane, began)
+    Lane.objects.filter(pk__in=[lane.pk for lane in lanes]).update(compared_at=began)
 
 
 def _agree(lane: Lane) -> None:

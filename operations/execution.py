@@ -5,11 +5,13 @@ written after. The order in flight is the lane's lock: while one is SUBMITTED no
 anywhere here leaves either nothing sent, or one order that reconcile settles by asking.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from loguru import logger
 
@@ -17,6 +19,7 @@ from exchange.bingx import BingX
 from exchange.connection import connect
 from exchange.errors import AlreadyFinal, Duplicate, ExchangeError, NotSent, OutcomeUnknown, RateLimited, Refused
 from exchange.models import Account
+from exchange.refusals import ClockSkew
 from exchange.types import MarginMode, Market, OrderRequest, OrderType, PositionSide, Side
 from operations.limits import Denial, check_again, check_claim
 from operations.models import Decision, Lane, Operation, Order
@@ -28,26 +31,38 @@ from strategies.models import Leg
 IN_TURN = (Order.Role.ENTRY, Order.Role.EXIT)
 # How long nothing is sent after a rate limit that names no time
 SHORT_PAUSE = timedelta(seconds=5)
+# How long an entry waits for an exit of its strategy that is tried again
+LONGEST_FLIP = timedelta(seconds=30)
 # A moment further away than this was misread
 LONGEST_PAUSE = timedelta(minutes=15)
 
 
-def run_lane(lane: Lane) -> None:
+def run_lane(lane: Lane, *, may_enter: bool = True) -> None:
     """Send the lane's waiting orders one after the other, up to one whose outcome is unknown.
 
-    Raises an exchange's error when preparing failed: nothing was sent then, and the next sweep tries again.
+    Where it may not be entered, and while the account is paused, entries wait and exits pass them. One that cannot be
+    prepared is passed by the exits of other operations too. Raises the first exchange's error that preparing met: that
+    order was not sent, and the next sweep tries again.
     """
-    while not is_paused(lane) and (order := next_order(lane)):
+    held_back, failures = set[int](), list[ExchangeError]()
+    # An exit that passes is claimed by what let it pass, should the pause end meanwhile
+    while order := next_order(lane, may_enter=(enters := may_enter and not is_paused(lane)), held_back=held_back):
         try:
-            submit(order)
+            submit(order, may_enter=enters, held_back=held_back)
         except NotYet as reason:
             logger.info("order {} waits: {}", order.client_order_id, reason)
-            break
+            held_back.add(order.pk)
         except RateLimited as limit:
             pause(order.lane.account, limit)
-            break
-        if order.status not in CLOSED:
-            break
+            held_back.add(order.pk)
+        except ExchangeError as error:
+            failures.append(error)
+            held_back.add(order.pk)
+        else:
+            if order.status not in CLOSED:
+                break
+    if failures:
+        raise failures[0]
 
 
 def is_paused(lane: Lane) -> bool:
@@ -57,17 +72,22 @@ def is_paused(lane: Lane) -> bool:
 
 
 def pause(account: Account, limit: RateLimited) -> None:
-    """Send nothing for this account until the exchange takes requests again; other accounts go on."""
+    """Send no entry and no stop for this account until the exchange takes requests again; other accounts go on.
+
+    Exits try: a limit is mostly an endpoint's, and pacing keeps from the wire what would meet one. A pause is never
+    shortened: a limit that names no time says nothing of one that did.
+    """
     now = timezone.now()
     until = min(limit.retry_at or now + SHORT_PAUSE, now + LONGEST_PAUSE)
-    account.lanes.update(paused_until=until)
+    account.lanes.filter(Q(paused_until=None) | Q(paused_until__lt=until)).update(paused_until=until)
     logger.warning("account {}: rate limited until {:%H:%M:%S}", account.name, until)
 
 
-def next_order(lane: Lane) -> Order | None:
-    """Return the oldest order of the lane that waits, unless one before it has not ended.
+def next_order(lane: Lane, *, may_enter: bool = True, held_back: Collection[int] = ()) -> Order | None:
+    """Return the oldest order of the lane that waits, unless one that was sent has not ended.
 
-    A flip waits for the exit's fill. Past an order that froze the lane only exits of other operations may go.
+    A flip waits for the exit's fill. Where an unresolved order froze the lane, past entries that must wait, and past
+    what is `held_back` because it cannot be prepared now, only exits may go.
     """
     unfinished = (
         lane.orders.filter(status__in=UNFINISHED, role__in=IN_TURN)
@@ -75,37 +95,58 @@ def next_order(lane: Lane) -> Order | None:
         .order_by("id")
     )
     head = unfinished.first()
-    if head is None or head.status == OrderStatus.CREATED:
-        return head
-    if head.lane.frozen_reason != "unsettled":
+    if head is None:
         return None
-    held_up = {order.operation_id for order in unfinished if order.status != OrderStatus.CREATED or _enters(order)}
-    exits = (order for order in unfinished if order.status == OrderStatus.CREATED and not _enters(order))
-    return next((order for order in exits if order.operation_id not in held_up), None)
+    is_frozen = head.lane.frozen_reason == "unsettled"
+    # It need not be the oldest: an exit may have passed entries that had to wait
+    if unfinished.exclude(status=OrderStatus.CREATED).exists() and not is_frozen:
+        return None
+    if is_frozen or head.pk in held_back or (_enters(head) and not may_enter):
+        return _passing_exit(list(unfinished), held_back)
+    return head
+
+
+def _passing_exit(unfinished: list[Order], held_back: Collection[int]) -> Order | None:
+    """Return the oldest exit that may go before others: one of an operation of which nothing is on its way."""
+    sent = {order.operation_id for order in unfinished if order.status != OrderStatus.CREATED}
+    exits = (order for order in unfinished if not _enters(order) and order.status == OrderStatus.CREATED)
+    return next((order for order in exits if order.operation_id not in sent and order.pk not in held_back), None)
 
 
 def _enters(order: Order) -> bool:
     return order.role == Order.Role.ENTRY
 
 
-def submit(order: Order) -> None:
+def submit(order: Order, *, may_enter: bool = True, held_back: Collection[int] = ()) -> None:
     """Prepare the order, commit that it is submitted (or denied), send it, write the outcome.
 
-    Does nothing when another process was first. Raises `NotYet` for an exit whose stops are not known to be gone.
+    Does nothing when another process was first. Raises `NotYet` for an exit whose stops are not known to be gone and
+    for an entry whose strategy's exit is tried again, and `RateLimited` for an order whose turn does not come soon: it
+    is not submitted then, and its stops still stand.
     """
     client = connect(order.lane.account)
     prepared = prepare(order, client)
+    if not prepared.denial:
+        _await_turn(order, client)
     if prepared.leg:
         prepared = _set_up(order, prepared, prepared.leg, client)
-    elif not prepared.denial and not release_protection(order, client):
-        raise NotYet("a stop or target of its operation is not known to be gone")
-    if _claim(order, prepared):
+    elif not prepared.denial:
+        _clear_the_way(order, client)
+    if _claim(order, prepared, may_enter=may_enter, held_back=held_back):
         _send(order, client)
 
 
+def _clear_the_way(order: Order, client: BingX) -> None:
+    """Take an exit's stops and targets away, or raise `NotYet`; what must wait for its size leaves them standing."""
+    exit_quantity(order)
+    if not release_protection(order, client):
+        raise NotYet("a stop or target of its operation is not known to be gone")
+
+
 def submit_protection(order: Order) -> None:
-    """Send a stop or target; it waits for no turn, since it covers what is held already."""
+    """Send a stop or target; it waits for no other order, since it covers what is held already."""
     client = connect(order.lane.account)
+    _await_turn(order, client)
     with transaction.atomic():
         Lane.objects.select_for_update().get(pk=order.lane_id)
         is_ours = _to_submitted(order, order.quantity)
@@ -118,9 +159,14 @@ def resend(order: Order) -> None:
 
     Only reconcile calls it, after the fence of the earlier attempt. Does nothing when another process was first.
     """
+    client = connect(order.lane.account)
+    _await_turn(order, client)
     with transaction.atomic():
         _lock(order)
-        denial = _unwanted(order)
+        # Asking took seconds: the brakes count as they are now
+        denial = _unwanted(
+            Order.objects.select_related("lane__account", "operation__strategy", "decision").get(pk=order.pk)
+        )
         if denial:
             _give_up(order, denial)
             return
@@ -130,7 +176,12 @@ def resend(order: Order) -> None:
             return
         order.submitted_at = submitted_at
         note(order, "sent again: it never arrived", source="us")
-    _send(order, connect(order.lane.account))
+    _send(order, client)
+
+
+def _await_turn(order: Order, client: BingX) -> None:
+    """Wait for a place under the exchange's rate limits, before any commit says that the order may be on its way."""
+    client.await_turn(Market(order.lane.market), opens=_enters(order))
 
 
 def _lock(order: Order) -> None:
@@ -143,9 +194,12 @@ def _unwanted(order: Order) -> Denial | None:
     """Return why an order that never arrived is not sent again: an exit always is."""
     if order.role == Order.Role.EXIT:
         return None
-    if Operation.objects.values_list("status", flat=True).get(pk=order.operation_id) not in Operation.STACKABLE:
+    if order.operation.status not in Operation.STACKABLE:
         return Denial("operation_is_closing")
-    return check_again(order, timezone.now()) if _enters(order) else None
+    if _enters(order):
+        return check_again(order, timezone.now())
+    # In hedge mode a stop for more than is held would close another strategy's share
+    return Denial("cover_changed") if (order.quantity or 0) > order.operation.held_quantity else None
 
 
 def _give_up(order: Order, denial: Denial) -> None:
@@ -228,11 +282,11 @@ def _remember(lane: Lane, **fields: object) -> None:
     lane.save(update_fields=list(fields))
 
 
-def _claim(order: Order, prepared: Prepared) -> bool:
+def _claim(order: Order, prepared: Prepared, *, may_enter: bool = True, held_back: Collection[int] = ()) -> bool:
     """Commit the order as SUBMITTED (or DENIED) under the account's lock; return whether it may be sent now."""
     with transaction.atomic():
         _lock(order)
-        current = next_order(order.lane)
+        current = next_order(order.lane, may_enter=may_enter, held_back=held_back)
         if current is None or current.pk != order.pk:
             return False
         quantity = prepared.quantity if _enters(order) else exit_quantity(current)
@@ -240,15 +294,34 @@ def _claim(order: Order, prepared: Prepared) -> bool:
         if denial:
             _deny(order, denial)
             return False
-        return _to_submitted(order, quantity, **_position(order))
+        return _to_submitted(order, quantity, market_price=prepared.price, **_position(order))
 
 
 def _last_denial(order: Order, quantity: Decimal | None, prepared: Prepared) -> Denial | None:
     if not quantity:
         return Denial("nothing_left_to_close")
-    if _enters(order):
-        return check_claim(order, quantity, prepared.price, timezone.now(), priced_at=prepared.priced_at)
-    return crumbs(order, quantity, prepared.price) if prepared.price else None
+    if not _enters(order):
+        return crumbs(order, quantity, prepared.price) if prepared.price else None
+    now = timezone.now()
+    denial = _exit_denial(order, now)
+    return denial or check_claim(order, quantity, prepared.price, now, priced_at=prepared.priced_at)
+
+
+def _exit_denial(entry: Order, now: datetime) -> Denial | None:
+    """Deny an entry that its own exit has passed, or whose flip lacks the exit; for that raise `NotYet` for a while.
+
+    An exit that was refused is tried again with a younger order, which would otherwise come after the entry.
+    """
+    exits = Order.objects.filter(role=Order.Role.EXIT).exclude(status=OrderStatus.CREATED)
+    if exits.filter(operation=entry.operation_id).exists():
+        return Denial("operation_is_closing")
+    earlier = exits.filter(operation=OuterRef("pk"), lane=entry.lane_id, pk__lt=entry.pk)
+    leaving = Operation.objects.filter(strategy=entry.operation.strategy_id, status=Operation.Status.CLOSING)
+    if not leaving.filter(Exists(earlier), held_quantity__gt=0).exists():
+        return None
+    if now - entry.created_at < LONGEST_FLIP:
+        raise NotYet("an exit of its strategy is not filled yet")
+    return Denial("exit_not_filled", {"symbol": entry.lane.symbol})
 
 
 def _position(order: Order) -> dict[str, Any]:
@@ -260,6 +333,14 @@ def _position(order: Order) -> dict[str, Any]:
         "position_side": "BOTH" if is_one else order.operation.position_side,
         "reduce_only": is_net and not _enters(order),
     }
+
+
+def deny_waiting(order: Order, denial: Denial) -> None:
+    """Deny an order that was not sent yet; does nothing when another process was first."""
+    with transaction.atomic():
+        _lock(order)
+        if Order.objects.filter(pk=order.pk, status=OrderStatus.CREATED).exists():
+            _deny(order, denial)
 
 
 def _to_submitted(order: Order, quantity: Decimal | None, **columns: Any) -> bool:
@@ -281,15 +362,15 @@ def _to_the_millisecond(moment: datetime) -> datetime:
 def _send(order: Order, client: BingX) -> None:
     """Put the order on the wire; whatever proves nothing leaves it SUBMITTED for reconcile."""
     try:
-        report = client.place_order(request_of(order))
+        report = client.place_order(request_of(order), has_turn=True)
     except NotSent as error:
         _reject(order, "not_sent", "", error.message)
     except RateLimited as error:
         # Some gateways say so after they passed the order on: it is asked for before anything else
         pause(order.lane.account, error)
         note(order, f"rate limited: {error}")
-    except (Duplicate, OutcomeUnknown) as error:
-        # A duplicate says that an earlier attempt exists: either way only asking tells
+    except (Duplicate, OutcomeUnknown, ClockSkew) as error:
+        # A duplicate says that an earlier attempt exists, a time stamp that was refused is signed anew after the fence
         note(order, f"outcome unknown: {error}")
     except Refused as error:
         doubt_position_mode(order.lane.account)

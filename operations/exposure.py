@@ -131,18 +131,18 @@ def worth_of(order: Order, quantity: Decimal, quote: Quote, sizes: dict[str, Dec
 
 
 def price_of(order: Order, quote: Quote) -> Decimal:
-    """Return the order's own price, else the market's when it is the same instrument, else its alarm's.
+    """Return the order's own price, else the market's: as it is now for the same instrument, else as it was submitted.
 
-    Raises `PriceUnknown` when there is none.
+    Raises `PriceUnknown` when there is none, nor one that its alarm named.
     """
     achieved: Decimal | None = order.avg_price or order.trigger_price
     if achieved:
         return achieved
     if (order.lane.market, order.lane.symbol) == (quote.market, quote.symbol):
         return quote.price
-    named: Decimal | None = order.decision.alarm_price if order.decision else None
-    if named:
-        return named
+    known: Decimal | None = order.market_price or (order.decision.alarm_price if order.decision else None)
+    if known:
+        return known
     raise PriceUnknown(order.lane.symbol)
 
 

@@ -15,9 +15,11 @@ from exchange.models import Account
 from exchange.types import Market, PositionMode
 from market.models import Instrument
 from operations.models import Decision, Lane, Operation, Order
+from operations.notices import raise_notice
 from operations.states import UNFINISHED, OrderStatus
 from pelusa.doorbell import ring_on_commit
 from strategies.models import Strategy
+from strategies.reasons import explain
 from strategies.rules import Standing, Verdict
 
 
@@ -82,6 +84,24 @@ def carry_out(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict) -> Decisi
             _order_for(lane, operation, decision)
     _log(decision)
     return decision
+
+
+def tell_of_ignored_close(decision: Decision) -> None:
+    """Tell a human that an alarm to close was not heeded although the strategy holds something on its leg."""
+    operation = Operation.objects.filter(stack_key=_stack_key(decision.strategy, decision.leg)).first()
+    if operation is None:
+        return
+    raise_notice(
+        f"operation:{operation.pk}",
+        "close_ignored",
+        account=operation.account,
+        operation=operation,
+        strategy=decision.strategy.name,
+        symbol=operation.symbol,
+        leg=operation.leg,
+        alarm=decision.alarm_id,
+        why=explain(decision.reason, decision.facts),
+    )
 
 
 def lock_lane(account: Account, market: str, symbol: str) -> Lane:

@@ -34,6 +34,9 @@ class Lane(models.Model):
     frozen_at = models.DateTimeField(null=True, help_text="Since when entries are held back; exits go on.")
     frozen_reason = models.CharField(max_length=40, blank=True, help_text="A machine word.")
     frozen_facts = models.JSONField(default=dict)
+    compared_at = models.DateTimeField(
+        null=True, help_text="When our books and the exchange's position here were last compared with certainty."
+    )
 
     class Meta:
         ordering = ["account", "market", "symbol"]
@@ -90,6 +93,8 @@ class Operation(models.Model):
             models.Index(fields=["status", "id"], name="operation_by_status"),
             # The last loss, and what ended today
             models.Index(fields=["status", "closed_at"], name="operation_by_end"),
+            # What was seen to lack a stop or target, looked for every other second
+            models.Index(fields=["uncovered_since"], name="operation_uncovered"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -175,6 +180,9 @@ class Order(models.Model):
     trigger_price = decimal_column(null=True)
     filled_quantity = decimal_column(default=0)
     avg_price = decimal_column(null=True)
+    market_price = decimal_column(
+        null=True, help_text="The market's when an entry was submitted: what limits reckon with until its own is known."
+    )
     base_fee = decimal_column(default=0, help_text="Of a spot buy: the fee that was taken from the coins received.")
     status = models.CharField(max_length=16, choices=STATUS_CHOICES, default=OrderStatus.CREATED.value)
     reason = models.CharField(

@@ -1,5 +1,6 @@
 """What must be known before an order may be sent: its size, the market's price, the account's mode. Reads only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,10 +10,10 @@ from loguru import logger
 
 from exchange.bingx import BingX
 from exchange.clock import TOLERANCE, known_offset
-from exchange.errors import RateLimited, Refused
+from exchange.errors import ExchangeError
 from exchange.models import Account
 from exchange.rounding import round_down
-from exchange.types import Market, PositionMode
+from exchange.types import BalanceReport, Market, PositionMode
 from market.models import Instrument
 from operations.limits import Denial, above_ceiling, check_entry
 from operations.models import Order
@@ -52,19 +53,22 @@ def _read_mode_for(order: Order, client: BingX) -> None:
     try:
         if read_position_mode(account, Market(order.lane.market), client):
             order.lane.refresh_from_db(fields=["long_leverage", "short_leverage"])
-    except RateLimited:
-        raise
-    except Refused as refusal:
+    except ExchangeError as error:
         # An exit must not wait for it while the mode was ever known
         if order.role == Order.Role.ENTRY or account.position_mode_read_at is None:
             raise
-        logger.warning("account {}: its position mode cannot be read: {}", account.name, refusal)
+        logger.warning("account {}: its position mode cannot be read: {}", account.name, error)
 
 
 def _prepare_exit(order: Order, client: BingX) -> Prepared:
+    """Return the price that tells crumbs on spot; an exit goes without it where it cannot be read."""
     if order.lane.market != Market.SPOT:
         return Prepared()
-    return Prepared(price=client.price(Market.SPOT, order.lane.symbol))
+    try:
+        return Prepared(price=client.price(Market.SPOT, order.lane.symbol))
+    except ExchangeError as error:
+        logger.warning("an exit in {} goes without a price: {}", order.lane.symbol, error)
+        return Prepared()
 
 
 def read_position_mode(account: Account, market: Market, client: BingX) -> bool:
@@ -158,22 +162,28 @@ def _prepare_entry(order: Order, client: BingX) -> Prepared:
 
 
 def _size(order: Order, leg: Leg, instrument: Instrument, price: Decimal, client: BingX) -> Decimal:
-    decision = order.decision
-    wish = Wish(
+    wish = wish_of(leg, order.decision.alarm_quantity if order.decision else None)
+    equity = None
+    if wish.needs_equity:
+        equity = equity_in_quote(client.balances(Market(order.lane.market)), instrument, price)
+    return size_entry(wish, grid_of(instrument), price, equity)
+
+
+def wish_of(leg: Leg, alarm_quantity: Decimal | None = None) -> Wish:
+    """Return what a leg asks for, as sizing knows it."""
+    return Wish(
         sizing=leg.sizing,
         size=leg.size,
         leverage=leg.leverage,
         stop_percent=leg.stop_loss_per_order or leg.stop_loss_general,
-        alarm_quantity=decision.alarm_quantity if decision else None,
+        alarm_quantity=alarm_quantity,
     )
-    equity = _equity(client, Market(order.lane.market), instrument, price) if wish.needs_equity else None
-    return size_entry(wish, grid_of(instrument), price, equity)
 
 
-def _equity(client: BingX, market: Market, instrument: Instrument, price: Decimal) -> Decimal | None:
-    """Return the money of the order's own wallet in quote units."""
-    held = {balance.asset: balance.equity for balance in client.balances(market)}
-    if market == Market.COINM:
+def equity_in_quote(balances: Sequence[BalanceReport], instrument: Instrument, price: Decimal) -> Decimal | None:
+    """Return the money of the instrument's own wallet in quote units; None when the wallet lacks the asset."""
+    held = {balance.asset: balance.equity for balance in balances}
+    if instrument.market == Market.COINM:
         coins = held.get(instrument.base_asset)
         return coins * price if coins is not None else None
     # BingX's demo host keeps its money as VST whatever the quote asset is called

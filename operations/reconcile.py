@@ -16,7 +16,8 @@ from loguru import logger
 from exchange.bingx import BingX
 from exchange.clock import known_offset
 from exchange.connection import connect
-from exchange.errors import OrderNotFound
+from exchange.errors import OrderNotFound, OutcomeUnknown
+from exchange.snowflakes import made_at
 from exchange.types import FillReport, Market, OrderReport
 from market.models import Instrument
 from operations.books import Execution, book
@@ -37,6 +38,9 @@ FIRST_RETRY = timedelta(seconds=3)
 LONGEST_RETRY = timedelta(minutes=5)
 FREEZE_AFTER = timedelta(seconds=10)
 WAITS_TOO_LONG = timedelta(seconds=30)
+# Why an exit came to nothing that will come to nothing again: the exchange said no, or PELUSA_TRADING does
+REFUSED = ("refused", "above_ceiling")
+EXIT_NOTICES = ("exit_refused", "close_ignored")
 # Why a lane takes no entries
 UNSETTLED, BOOKS_DIFFER = "unsettled", "books_differ"
 
@@ -101,21 +105,45 @@ def _find_elsewhere(order: Order, client: BingX) -> OrderReport | None:
     """Look through open orders, history and fills, since the look-up by client id lags and is limited."""
     market, symbol = Market(order.lane.market), order.lane.symbol
     since, until = fence_of(order) - AROUND, timezone.now() + AROUND
-    reports = client.open_orders(market, symbol) + client.past_orders(market, symbol, start=since, end=until)
+    listed = client.open_orders(market, symbol) + client.past_orders(market, symbol, start=since, end=until)
+    found = _pick(order, listed)
+    if found:
+        return found
+    fills = client.fills(market, symbol, start=since, end=until)
+    return _pick(order, _behind_fills(order, fills, listed, client))
+
+
+def _pick(order: Order, reports: list[OrderReport]) -> OrderReport | None:
     if is_nameless(order) and not order.exchange_order_id:
         return _find_by_likeness(order, reports)
-    for report in reports:
-        if _is_the_same(order, report):
-            return report
-    fills = client.fills(market, symbol, start=since, end=until)
-    ids = {each.exchange_order_id for each in fills if each.client_order_id == order.client_order_id}
-    return client.order(market, symbol, exchange_order_id=ids.pop()) if ids else None
+    return next((report for report in reports if _is_the_same(order, report)), None)
 
 
 def _is_the_same(order: Order, report: OrderReport) -> bool:
     if order.exchange_order_id:
         return report.exchange_order_id == order.exchange_order_id
     return report.client_order_id == order.client_order_id
+
+
+def _behind_fills(order: Order, fills: list[FillReport], listed: list[OrderReport], client: BingX) -> list[OrderReport]:
+    """Return the orders behind fills that neither the lists nor our rows explain: fills carry no client order id.
+
+    Raises `OutcomeUnknown` where such an order cannot be asked for: it may be this one, so nothing may be concluded.
+    """
+    ids = {each.exchange_order_id for each in fills if each.side == order.side}
+    if order.exchange_order_id in ids:
+        raise OutcomeUnknown("it was filled, and the exchange does not show it")
+    ids -= {each.exchange_order_id for each in listed}
+    ours = Order.objects.filter(lane=order.lane, exchange_order_id__in=list(ids))
+    ids -= set(ours.values_list("exchange_order_id", flat=True))
+    return [_order_behind(order, each, client) for each in sorted(ids) if _may_be_of(order, each)]
+
+
+def _order_behind(order: Order, exchange_order_id: str, client: BingX) -> OrderReport:
+    try:
+        return client.order(Market(order.lane.market), order.lane.symbol, exchange_order_id=exchange_order_id)
+    except OrderNotFound:
+        raise OutcomeUnknown("a fill may be its own, and the exchange does not show that fill's order") from None
 
 
 def _find_by_likeness(order: Order, reports: list[OrderReport]) -> OrderReport | None:
@@ -129,7 +157,15 @@ def _find_by_likeness(order: Order, reports: list[OrderReport]) -> OrderReport |
 def _is_alike(order: Order, report: OrderReport) -> bool:
     ours = (order.side, order.position_side, order.order_type, order.quantity, order.trigger_price)
     theirs = (report.side, report.position_side, report.order_type, report.quantity, report.trigger_price)
-    return not report.client_order_id and ours == theirs
+    return not report.client_order_id and ours == theirs and _may_be_of(order, report.exchange_order_id)
+
+
+def _may_be_of(order: Order, exchange_order_id: str) -> bool:
+    """Tell whether an id was given out between the order's row and its fence: anything else is somebody else's."""
+    made = made_at(exchange_order_id)
+    fence = fence_of(order)
+    earliest = order.created_at - (fence - (order.submitted_at or fence))
+    return made is None or earliest <= made <= fence
 
 
 def _count_miss(order: Order) -> bool:
@@ -235,10 +271,10 @@ def finish_closing(operation: Operation) -> Order | None:
 
 
 def _is_due(exits: list[Order]) -> bool:
-    """Tell whether the next exit may go out; only what the exchange refused makes the wait longer."""
+    """Tell whether the next exit may go out; only what somebody refused makes the wait longer."""
     if any(each.status in UNFINISHED for each in exits):
         return False
-    refused = sum(each.reason == "refused" for each in exits)
+    refused = sum(each.reason in REFUSED for each in exits)
     wait = min(FIRST_RETRY * 2 ** min(refused, 10), LONGEST_RETRY)
     return not exits or exits[-1].closed_at is None or timezone.now() - exits[-1].closed_at >= wait
 
@@ -258,10 +294,11 @@ def _tell_of_exits(operation: Operation, exits: list[Order]) -> None:
 
 
 def end_exit_notices() -> None:
-    """End the notices of refused exits whose operations have come to their end."""
-    ended = Notice.objects.filter(current_key__startswith="exit_refused:").exclude(operation__status__in=Operation.LIVE)
-    for operation_id in ended.values_list("operation_id", flat=True):
-        end_notice(f"operation:{operation_id}", "exit_refused")
+    """End the notices of refused exits, and of alarms to close, whose operations have come to their end."""
+    current = Notice.objects.filter(kind__in=EXIT_NOTICES, current_key__isnull=False)
+    ended = current.exclude(operation__status__in=Operation.LIVE)
+    for operation_id, kind in ended.values_list("operation_id", "kind"):
+        end_notice(f"operation:{operation_id}", kind)
 
 
 def watch_lane(lane: Lane) -> None:

@@ -10,8 +10,9 @@ from loguru import logger
 from exchange.errors import ExchangeError, RateLimited
 from exchange.models import Account
 from exchange.types import Market
-from operations import comparison, execution, protection, reconcile
+from operations import comparison, execution, protection, reconcile, resume
 from operations.models import Lane, Operation, Order
+from operations.overlap import alone
 from operations.states import CLOSED, IN_FLIGHT, WORKING, OrderStatus
 from pelusa.doorbell import ring_on_commit
 
@@ -30,7 +31,8 @@ def run_lane(lane_id: int) -> None:
     """Send what waits in a lane; settle first what is in flight there."""
     lane, began = Lane.objects.select_related("account").get(pk=lane_id), timezone.now()
     try:
-        execution.run_lane(lane)
+        resume.take_up_exits(lane)
+        execution.run_lane(lane, may_enter=resume.may_enter(lane))
     except ExchangeError as error:
         logger.warning("lane {}: nothing sent, tried again by the sweep: {}", lane, error)
     _ring_after_fills(lane, began)
@@ -89,8 +91,10 @@ def protect_operation(operation_id: int) -> None:
 
 @shared_task
 def look_after_account(account_id: int) -> None:
-    """Verify and restore the protection of all that an account holds."""
-    protection.look_after(Account.objects.get(pk=account_id))
+    """Verify and restore the protection of all that an account holds, unless that is being done here already."""
+    with alone("look after", account_id) as is_first:
+        if is_first:
+            protection.look_after(Account.objects.get(pk=account_id))
 
 
 @shared_task
@@ -155,5 +159,7 @@ def compare_books() -> None:
 
 @shared_task
 def compare_account(account_id: int) -> None:
-    """Compare an account's books with the exchange's positions."""
-    comparison.compare_positions(Account.objects.get(pk=account_id))
+    """Compare an account's books with the exchange's positions, unless that is being done here already."""
+    with alone("compare", account_id) as is_first:
+        if is_first:
+            comparison.compare_positions(Account.objects.get(pk=account_id))

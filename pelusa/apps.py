@@ -15,6 +15,7 @@ class PelusaConfig(AppConfig):
         from pelusa import checks, schema  # noqa: F401  they register themselves
         from pelusa.addresses import parse_rules
         from pelusa.logs import keep_account_keys_out
+        from pelusa.numbering import after_migration
         from pelusa.roles import make_roles
 
         # Here, so that no process starts with rules that the web process would refuse
@@ -22,5 +23,6 @@ class PelusaConfig(AppConfig):
         parse_rules("IP_DENY", settings.IP_DENY)
         post_migrate.connect(make_roles, dispatch_uid="pelusa.roles")
         post_migrate.connect(keep_main_account, sender=apps.get_app_config("exchange"), dispatch_uid="pelusa.main")
+        post_migrate.connect(after_migration, sender=apps.get_app_config("alarms"), dispatch_uid="pelusa.numbering")
         for signal in (post_init, post_save):
             signal.connect(keep_account_keys_out, sender="exchange.Account", dispatch_uid="pelusa.logs")

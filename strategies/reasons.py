@@ -64,6 +64,10 @@ SENTENCES = {
     ),
     "nothing_left_to_close": _("By the time it was its turn nothing was left to close."),
     "operation_is_closing": _("The operation is being closed; a further entry was not sent."),
+    "exit_not_filled": _("An exit of this strategy in {symbol} was not filled in time; the entry was not sent."),
+    "books_not_compared": _(
+        "The alarm waited {age} s for our books to be compared with the exchange, and grew older than {max_age} s."
+    ),
     "leverage_refused": _("The exchange refused to set leverage or margin mode: {detail}"),
     "halted": _("Entries are halted from outside by {by}. {why}"),
     "kill_switch": _("The kill switch of {accounts} is on; {who} pulled it: {why}"),
@@ -106,6 +110,7 @@ SENTENCES = {
     "closed_past_trigger": _(
         "{strategy}, {symbol} {leg}: closed at once, because the market was beyond the {role} at {trigger} already."
     ),
+    "close_ignored": _("{strategy}, {symbol} {leg} stays open: alarm {alarm} to close it was ignored. {why}"),
     # Notices of the guards
     "kill_switch_on": _("The kill switch of {accounts} is on: entries are denied, exits go on. {who} pulled it: {why}"),
     "strategy_stopped": _("{strategy} was switched off: it sent {most} entries within {seconds} s."),

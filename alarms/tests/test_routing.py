@@ -8,7 +8,7 @@ from alarms import routing
 from alarms.intake import record_alarm
 from alarms.models import Alarm
 from exchange.models import Account
-from operations.models import Decision, Order
+from operations.models import Decision, Notice, Operation, Order
 from pelusa.testing import DATABASES, PaperExchange, alarm_body, list_instruments, make_account, make_strategy
 from strategies.models import Strategy
 
@@ -193,3 +193,20 @@ def test_a_close_closes_and_a_second_close_finds_nothing(account: Account) -> No
     receive("order open long")
     assert decision_on(receive("order close long")).outcome == "close"
     assert receive("order close long").reason == "nothing_to_close"
+
+
+def test_an_alarm_to_close_that_is_not_heeded_is_told_to_a_human(account: Account) -> None:
+    make_strategy(account)
+    receive("order open long")
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    assert decision_on(receive("order close long", at=in_an_hour)).reason == "alarm_from_the_future"
+    notice = Notice.objects.get(kind="close_ignored")
+    assert (notice.facts["leg"], notice.operation) == ("long", Operation.objects.get())
+    assert "ahead of this server's clock" in notice.facts["why"]
+
+
+def test_an_alarm_to_close_on_another_interval_is_no_news(account: Account) -> None:
+    make_strategy(account)
+    receive("order open long")
+    assert decision_on(receive("order close long", interval="60")).reason == "other_interval"
+    assert not Notice.objects.exists()

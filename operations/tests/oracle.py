@@ -60,6 +60,7 @@ def check_always(books: Books) -> None:
     check_one_order_an_intention(books)
     check_strangers(books)
     check_turns(books)
+    check_flips(books)
     check_bookings(books)
     check_nothing_is_sold_twice(books)
     check_lives()
@@ -131,6 +132,27 @@ def check_turns(books: Books) -> None:
             assert all(each.role == Order.Role.EXIT for each in overtakers), f"{order} was overtaken by {overtakers}"
             assert all(each.operation_id != order.operation_id for each in overtakers), f"{order} came after its exit"
             passed.append(order)
+
+
+def check_flips(books: Books) -> None:
+    """A strategy that was told to leave is out before it enters again, whatever became of its first exit."""
+    left: dict[int, list[Order]] = defaultdict(list)
+    for order in books.orders:
+        if order.role == Order.Role.EXIT:
+            left[order.operation_id].append(order)
+    for exits in left.values():
+        operation, last = exits[0].operation, max((_place(books, each) for each in exits), default=0)
+        for order in books.orders:
+            is_next = order.operation.strategy_id == operation.strategy_id and order.lane_id == exits[0].lane_id
+            if is_next and order.role == Order.Role.ENTRY and order.pk > exits[0].pk and books.row_of[order.pk]:
+                assert int((books.row_of[order.pk] or {})["order_id"]) > last, (
+                    f"{order} entered before {operation} was left"
+                )
+
+
+def _place(books: Books, order: Order) -> int:
+    """Return the order's place in the exchange's own order, 0 when it never traded there."""
+    return int((books.row_of[order.pk] or {})["order_id"]) if books.executed(order) else 0
 
 
 def check_bookings(books: Books) -> None:

@@ -7,7 +7,7 @@ exchange's time when it leaves. So a request that was signed long ago is as old 
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,9 @@ from exchange import bingx
 from exchange.bingx import BingX
 from exchange.errors import ExchangeError, OutcomeUnknown, RateLimited
 from exchange.refusals import Deed
+from exchange.snowflakes import made_at
 from exchange.wire import Wire
+from operations import reconcile, tasks
 from pelusa import doorbell
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -88,6 +90,7 @@ class Perils:
 
     def forget(self) -> None:
         """Let everything be well again, as at the beginning."""
+        self.turns: list[tuple[datetime, timedelta]] = []
         self.offset = timedelta(0)
         self.bells.clear()
         self.sleepers: list[Sleeper] = []
@@ -106,6 +109,9 @@ class Perils:
         """Put the perils into the way of every statement and every request of this process."""
         monkeypatch.setattr(timezone, "now", self.now)
         monkeypatch.setattr(Wire, "call", self._perilous(Wire.call))
+        monkeypatch.setattr(reconcile, "made_at", self.made_at)
+        # Who sleeps is another process than who works meanwhile
+        monkeypatch.setattr(tasks, "alone", lambda deed, row_id: nullcontext(True))
         monkeypatch.setattr(bingx, "READ_PAUSES", (0.0, 0.0))
         for name in ("fills", "past_orders"):
             monkeypatch.setattr(BingX, name, self._since_their_time(getattr(BingX, name)))
@@ -115,8 +121,21 @@ class Perils:
                 stack.enter_context(connections[alias].execute_wrapper(self._before_statement))
             yield
 
+    @property
+    def offset(self) -> timedelta:
+        return self.turns[-1][1]
+
+    @offset.setter
+    def offset(self, offset: timedelta) -> None:
+        self.turns.append((datetime.now(UTC), offset))
+
     def now(self) -> datetime:
         return datetime.now(UTC) + self.offset
+
+    def made_at(self, exchange_order_id: str) -> datetime | None:
+        """Return by our clock, as it was then, when the exchange gave an id out."""
+        made = made_at(exchange_order_id)
+        return made and made + next((offset for moment, offset in reversed(self.turns) if moment <= made), timedelta(0))
 
     def run(self, deed: Callable[[], object]) -> bool:
         """Run what one process does, with the perils that wait; return whether it was not killed."""

@@ -614,7 +614,7 @@ def test_the_command_exits_with_1_when_the_exchange_does_not_answer(
 def everything() -> list[object]:
     """Return what our books say, without the moments."""
     models = (Order, Operation, Fill, Lane, Notice)
-    moments = {"frozen_at", "ended_at"}
+    moments = {"frozen_at", "ended_at", "compared_at"}
     rows = [row for model in models for row in model.objects.order_by("pk").values()]
     return [{name: value for name, value in row.items() if name not in moments} for row in rows]
 

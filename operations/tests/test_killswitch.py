@@ -1,4 +1,4 @@
-"""The hand on the brake: what it stops, what it lets through, and that nothing slips past while many workers send."""
+"""R26. The hand on the brake: what it stops, what it lets through; nothing slips past while many workers send."""
 
 import threading
 from collections import Counter
@@ -70,7 +70,7 @@ def test_a_pulled_switch_denies_entries_and_says_who_and_why(strategy: Strategy,
 
 
 @one_process
-def test_the_claim_looks_once_more(strategy: Strategy, paper: PaperExchange) -> None:
+def test_r26_the_claim_looks_once_more(strategy: Strategy, paper: PaperExchange) -> None:
     decided = decide(strategy)
     order = execution.next_order(decided.lane)
     assert order
@@ -83,7 +83,7 @@ def test_the_claim_looks_once_more(strategy: Strategy, paper: PaperExchange) -> 
 
 
 @one_process
-def test_exits_go_on(strategy: Strategy) -> None:
+def test_r26_exits_go_on(strategy: Strategy) -> None:
     trade(strategy)
     pull(strategy.account, "ana", "stop")
     assert trade(strategy, CLOSE).status == OrderStatus.FILLED
@@ -220,7 +220,7 @@ def sent() -> set[int]:
 @pytest.mark.timeout(300)
 @real_threads
 @pytest.mark.parametrize("of_one_account", [False, True], ids=["all accounts", "one account"])
-def test_once_the_switch_is_pulled_nothing_more_is_submitted_while_32_workers_send(
+def test_r26_once_the_switch_is_pulled_nothing_more_is_submitted_while_32_workers_send(
     paper: PaperExchange, of_one_account: bool
 ) -> None:
     list_instruments()
@@ -266,7 +266,7 @@ def test_once_the_switch_is_pulled_nothing_more_is_submitted_while_32_workers_se
 
 @pytest.mark.servers
 @real_threads
-def test_a_pull_waits_for_a_claim_that_looked_before_and_for_no_other_account(paper: PaperExchange) -> None:
+def test_r26_a_pull_waits_for_a_claim_that_looked_before_and_for_no_other_account(paper: PaperExchange) -> None:
     busy, idle = make_account("busy"), make_account("idle")
     claims, may_end, returned = threading.Event(), threading.Event(), threading.Event()
 
@@ -294,7 +294,7 @@ def test_a_pull_waits_for_a_claim_that_looked_before_and_for_no_other_account(pa
 
 @pytest.mark.servers
 @real_threads
-def test_a_worker_that_froze_in_its_claim_does_not_keep_the_brake_off(paper: PaperExchange) -> None:
+def test_r26_a_worker_that_froze_in_its_claim_does_not_keep_the_brake_off(paper: PaperExchange) -> None:
     account = make_account()
     frozen, over = threading.Event(), threading.Event()
 

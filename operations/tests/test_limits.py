@@ -1,4 +1,4 @@
-"""Guards before money: each limit to its last digit, each refusal with its reason, and exits past all of them."""
+"""R24, R25, R28. Guards before money: each limit to its last digit, each refusal with its reason, exits pass."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
@@ -184,10 +184,12 @@ def test_what_was_closed_in_part_counts_for_the_rest(strategy: Strategy) -> None
     exit_order = decide(strategy, CLOSE).orders.get()
     half = {"status": "canceled", "quantity": D("0.01"), "filled_quantity": D("0.005"), "avg_price": D(50000)}
     Order.objects.filter(pk=exit_order.pk).update(submitted_at=timezone.now(), **half)
-    limit(strategy, max_open_notional=D("749.99"))
-    assert why(trade(strategy)) == ("denied", "too_much_open")
+    limit(strategy.account, max_open_notional=D("749.99"))
+    # The strategy itself waits for the rest of its exit
+    other = make_strategy(strategy.account, name="other")
+    assert why(trade(other)) == ("denied", "too_much_open")
     Limits.objects.update(max_open_notional=D(750))
-    assert why(trade(strategy)) == ("filled", "")
+    assert why(trade(other)) == ("filled", "")
 
 
 def test_an_order_whose_outcome_is_unknown_counts_as_held(
@@ -200,12 +202,28 @@ def test_an_order_whose_outcome_is_unknown_counts_as_held(
     assert why(trade(on_other_symbol(account))) == ("denied", "too_much_open")
 
 
+@pytest.mark.parametrize("named", [None, D(1)])
+def test_what_is_in_flight_counts_at_the_markets_price_whatever_its_alarm_named(
+    account: Account, strategy: Strategy, paper: PaperExchange, named: D | None
+) -> None:
+    limits = limit(account, max_open_notional=D("1099.99"))
+    paper.control("faults", orders={"reset_after": 1})
+    assert trade(strategy, price=named).status == OrderStatus.SUBMITTED
+    paper.control("faults", orders=None)
+    other = on_other_symbol(account)
+    assert why(trade(other)) == ("denied", "too_much_open")
+    limits.max_open_notional = D(1100)
+    limits.save(update_fields=["max_open_notional"])
+    assert why(trade(other)) == ("filled", "")
+
+
 def test_what_was_sent_without_any_known_price_stops_entries_until_it_is_settled(
     account: Account, strategy: Strategy, paper: PaperExchange
 ) -> None:
     limit(account, max_open_notional=D(5000))
     paper.control("faults", orders={"reset_after": 1})
     unknown = trade(strategy, price=None)
+    Order.objects.update(market_price=None)
     paper.control("faults", orders=None)
     other = on_other_symbol(account)
     assert why(trade(other)) == ("denied", "worth_unknown")
@@ -368,7 +386,7 @@ def test_a_gain_that_the_fees_eat_is_a_loss(strategy: Strategy, paper: PaperExch
         ("5000", ("denied", "price_moved")),
     ],
 )
-def test_the_market_may_be_as_far_from_the_alarms_price_as_the_limit_says(
+def test_r25_the_market_may_be_as_far_from_the_alarms_price_as_the_limit_says(
     strategy: Strategy, paper: PaperExchange, market: str, outcome: tuple[str, str]
 ) -> None:
     limit(strategy, max_price_deviation=D("0.5"))
@@ -376,19 +394,19 @@ def test_the_market_may_be_as_far_from_the_alarms_price_as_the_limit_says(
     assert why(trade(strategy)) == outcome
 
 
-def test_an_alarm_without_a_price_cannot_be_compared_and_is_refused(strategy: Strategy) -> None:
+def test_r25_an_alarm_without_a_price_cannot_be_compared_and_is_refused(strategy: Strategy) -> None:
     limit(strategy, max_price_deviation=D("0.5"))
     assert why(trade(strategy, price=None)) == ("denied", "no_alarm_price")
 
 
 @pytest.mark.parametrize("price", [None, D(0), D(-1), D("NaN"), D("Infinity")])
-def test_a_price_that_is_none_is_refused(strategy: Strategy, price: D | None) -> None:
+def test_r25_a_price_that_is_none_is_refused(strategy: Strategy, price: D | None) -> None:
     denial = check_claim(waiting(strategy), D("0.01"), price, timezone.now())
     assert denial
     assert denial.reason == "no_price"
 
 
-def test_a_price_that_was_read_too_long_ago_is_refused(strategy: Strategy) -> None:
+def test_r25_a_price_that_was_read_too_long_ago_is_refused(strategy: Strategy) -> None:
     order, now = waiting(strategy), timezone.now()
     read_at = now - PRICE_KEPT_FOR
     assert check_claim(order, D("0.01"), D(50000), now, priced_at=read_at) is None
@@ -422,7 +440,7 @@ def test_a_schedule_that_cannot_be_read_opens_at_no_time(strategy: Strategy) -> 
 
 
 @pytest.mark.parametrize(("late", "reason"), [(timedelta(0), None), (timedelta(milliseconds=1), "alarm_too_old")])
-def test_an_alarm_may_be_as_old_as_the_strategy_says_right_before_the_wire(
+def test_r24_an_alarm_may_be_as_old_as_the_strategy_says_right_before_the_wire(
     strategy: Strategy, late: timedelta, reason: str | None
 ) -> None:
     order = waiting(strategy)
@@ -471,7 +489,7 @@ def test_what_never_arrived_is_not_sent_again_past_a_brake(account: Account, str
 # Running wild
 
 
-def test_a_strategy_that_runs_wild_is_stopped_and_others_go_on(
+def test_r28_a_strategy_that_runs_wild_is_stopped_and_others_go_on(
     account: Account, strategy: Strategy, paper: PaperExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "MOST_ENTRIES", 10)
@@ -488,7 +506,7 @@ def test_a_strategy_that_runs_wild_is_stopped_and_others_go_on(
     assert trade(Strategy.objects.get(pk=strategy.pk), CLOSE).status == OrderStatus.FILLED
 
 
-def test_entries_that_the_exchange_refuses_count_as_running_wild(
+def test_r28_entries_that_the_exchange_refuses_count_as_running_wild(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "MOST_ENTRIES", 2)
@@ -496,7 +514,7 @@ def test_entries_that_the_exchange_refuses_count_as_running_wild(
     assert [trade(strategy).reason for _ in range(3)] == ["refused", "refused", "too_many_entries"]
 
 
-def test_ten_entries_in_a_little_more_than_a_minute_are_no_runaway(
+def test_r28_ten_entries_in_a_little_more_than_a_minute_are_no_runaway(
     strategy: Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "MOST_ENTRIES", 2)

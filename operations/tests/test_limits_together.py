@@ -1,4 +1,4 @@
-"""Limits hold together: 64 claims at the same moment on a real server, and the sum is the limit exactly."""
+"""R27. Limits hold together: 64 claims at the same moment on a real server, and the sum is the limit exactly."""
 
 import threading
 from collections import Counter
@@ -100,7 +100,7 @@ LIMITS = [
 
 @pytest.mark.parametrize("accounts", [1, 8], ids=["one account", "everything over 8 accounts"])
 @pytest.mark.parametrize(("columns", "reason", "most"), LIMITS, ids=["notional", "notional-", "operations", "a day"])
-def test_of_64_claims_exactly_as_many_pass_as_the_limit_allows(
+def test_r27_of_64_claims_exactly_as_many_pass_as_the_limit_allows(
     accounts: int, columns: dict[str, Any], reason: str, most: int
 ) -> None:
     strategies = strategies_on(accounts)
@@ -110,7 +110,7 @@ def test_of_64_claims_exactly_as_many_pass_as_the_limit_allows(
     assert reasons() == {reason: CLAIMS - most}
 
 
-def test_what_ends_unfilled_frees_its_part_and_nothing_leaks() -> None:
+def test_r27_what_ends_unfilled_frees_its_part_and_nothing_leaks() -> None:
     strategies = strategies_on(4)
     limit(None, max_open_notional=D(3500), max_open_operations=7)
     for _ in range(3):
@@ -119,7 +119,7 @@ def test_what_ends_unfilled_frees_its_part_and_nothing_leaks() -> None:
             assert move(order, OrderStatus.REJECTED, source="answer", reason="refused")
 
 
-def test_limits_of_each_account_and_of_everything_hold_at_once() -> None:
+def test_r27_limits_of_each_account_and_of_everything_hold_at_once() -> None:
     strategies = strategies_on(4)
     for account in Account.objects.all():
         limit(account, max_open_operations=3)
@@ -131,7 +131,7 @@ def test_limits_of_each_account_and_of_everything_hold_at_once() -> None:
     assert sum(by_account.values()) == 10
 
 
-def test_once_the_loss_is_committed_no_claim_passes() -> None:
+def test_r27_once_the_loss_is_committed_no_claim_passes() -> None:
     strategies = strategies_on(2)
     limit(None, max_daily_loss=D(10))
     losing = losing_exit(strategies[0])
@@ -163,7 +163,7 @@ def losing_exit(strategy: Strategy) -> Order:
     return order
 
 
-def test_a_strategy_that_runs_wild_in_many_threads_sends_exactly_as_many_as_it_may(
+def test_r28_a_strategy_that_runs_wild_in_many_threads_sends_exactly_as_many_as_it_may(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(throttle, "MOST_ENTRIES", 10)

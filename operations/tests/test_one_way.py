@@ -153,7 +153,11 @@ def test_a_flip_whose_exit_is_refused_does_not_open(account: Account, paper: Pap
     entry = decide(strategy, OPEN, "short", 3)
     work(strategy)
     entry.refresh_from_db()
-    assert (entry.status, entry.reason) == (OrderStatus.DENIED, "one_way_conflict")
+    assert entry.status == OrderStatus.CREATED
+    Order.objects.filter(pk=entry.pk).update(created_at=timezone.now() - execution.LONGEST_FLIP)
+    work(strategy)
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == (OrderStatus.DENIED, "exit_not_filled")
 
 
 @pytest.mark.parametrize("market", MARKETS)

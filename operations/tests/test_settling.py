@@ -1,16 +1,22 @@
 """Unknown is not failed: an order whose answer was lost is settled by asking, and sent again only behind the fence."""
 
 from datetime import timedelta
+from decimal import Decimal as D
 
 import pytest
 from django.utils import timezone
 
-from exchange.errors import ExchangeError
+from exchange.bingx import BingX
+from exchange.connection import connect
+from exchange.errors import ExchangeError, OutcomeUnknown
 from exchange.models import Account
+from exchange.types import Market
 from operations import execution, reconcile
 from operations.lifecycle import AlarmFacts, carry_out
 from operations.models import Lane, Operation, Order
+from operations.protection import protect
 from operations.states import OrderStatus
+from operations.tests.perils import Perils
 from pelusa.testing import DATABASES, PaperExchange, list_instruments, make_account, make_strategy
 from strategies.models import Strategy
 from strategies.rules import Verdict
@@ -210,3 +216,87 @@ def test_two_processes_that_settle_at_once_move_the_order_once(strategy: Strateg
     reconcile.settle(other)
     assert again(order).events.filter(status="filled").count() == 1
     assert Operation.objects.get().held_quantity == order.quantity
+
+
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_an_order_that_only_its_fills_show_is_found(
+    strategy: Strategy, paper: PaperExchange, perils: Perils, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """History may lag like the look-up does; an order that was filled must not be sent again for it."""
+    paper.control("faults", orders={"reset_after": 1}, lookup_lag_ms=60_000)
+    monkeypatch.setattr(BingX, "past_orders", lambda client, *args, **how: [])
+    order = order_of(strategy)
+    perils.offset += timedelta(seconds=11)
+    assert settle(order).status == OrderStatus.FILLED
+    assert len(paper.ledger()) == 1
+
+
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_a_fill_whose_order_cannot_be_asked_for_leaves_all_undecided(
+    strategy: Strategy, paper: PaperExchange, perils: Perils, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper.control("faults", orders={"reset_after": 1}, dedupe="none")
+    order = order_of(strategy)
+    [fill] = connect(strategy.account).fills(
+        Market.USDTM, "BTC-USDT", start=timezone.now() - timedelta(hours=1), end=timezone.now() + timedelta(hours=1)
+    )
+    paper.control("faults", orders=None, lookup_lag_ms=60_000, lag_everywhere=True)
+    monkeypatch.setattr(BingX, "fills", lambda client, *args, **how: [fill])
+    perils.offset += timedelta(seconds=11)
+    for _ in range(3):
+        with pytest.raises(OutcomeUnknown):
+            settle(order)
+        perils.offset += timedelta(seconds=3)
+    order = again(order)
+    assert (order.status, order.settle_misses) == (OrderStatus.SUBMITTED, 0)
+    assert len(paper.ledger()) == 1
+
+
+def test_a_stop_that_was_filled_has_not_just_gone(
+    account: Account, paper: PaperExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy = make_strategy(account, name="stopped", leg={"stop_loss_per_order": D(1)})
+    order_of(strategy)
+    protect(Operation.objects.select_related("account", "strategy").get())
+    paper.control("prices", **{"BTC-USDT": "49000"})
+    fills = connect(account).fills(
+        Market.USDTM, "BTC-USDT", start=timezone.now() - timedelta(hours=1), end=timezone.now() + timedelta(hours=1)
+    )
+    paper.control("faults", lookup_lag_ms=60_000, lag_everywhere=True)
+    monkeypatch.setattr(BingX, "fills", lambda client, *args, **how: fills)
+    stop = pass_time(again(Order.objects.get(role="STOP_LOSS")), 60)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            settle(stop)
+        stop = pass_time(again(stop), 3)
+    assert stop.status == OrderStatus.ACCEPTED
+
+
+def test_a_stop_that_somebody_placed_before_ours_is_not_taken_for_it(account: Account, paper: PaperExchange) -> None:
+    strategy = make_strategy(account, name="stopped", leg={"stop_loss_per_order": D(1)})
+    order_of(strategy)
+    paper.control("faults", orders={"reset_before": 1})
+    protect(Operation.objects.select_related("account", "strategy").get())
+    stop = again(Order.objects.get(role="STOP_LOSS"))
+    paper.control("faults", orders=None)
+    connect(account).place_order(execution.request_of(stop))
+    # Ours was decided on and signed a while after that one was placed
+    later = timezone.now() + timedelta(seconds=30)
+    Order.objects.filter(pk=stop.pk).update(submitted_at=later, created_at=later)
+    assert settle(stop).status == OrderStatus.SUBMITTED
+    Order.objects.filter(pk=stop.pk).update(submitted_at=stop.submitted_at, created_at=stop.created_at)
+    assert settle(stop).status == OrderStatus.ACCEPTED
+
+
+def test_an_order_whose_time_stamp_was_refused_is_settled_and_signed_anew(
+    strategy: Strategy, paper: PaperExchange
+) -> None:
+    paper.control("faults", clock_offset_ms=60_000)
+    order = order_of(strategy)
+    assert order.status == OrderStatus.SUBMITTED
+    paper.control("faults", reset=True)
+    assert settle(order).status == OrderStatus.SUBMITTED, "before the fence nothing is sent"
+    for seconds in (30, 5):
+        order = settle(pass_time(order, seconds))
+    assert order.status == OrderStatus.FILLED
+    assert len(paper.ledger()) == 1

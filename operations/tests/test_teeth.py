@@ -31,6 +31,7 @@ from operations.models import Decision, KillSwitch, Lane, Operation, Order, Orde
 from operations.states import OrderStatus
 from operations.tests.perils import Perils
 from pelusa import doorbell
+from pelusa.livesystem import free_port
 from pelusa.testing import DATABASES, PaperExchange, alarm_body, list_instruments, make_account, make_strategy
 from strategies.models import Strategy
 from strategies.rules import Verdict
@@ -181,7 +182,9 @@ def test_without_the_guard_on_the_attempt_a_late_refusal_loses_the_order(
         forget_client_order_ids(paper, orders={"reset_after": 1})
         settle(order, perils=perils)
         forget_client_order_ids(paper)
-        execution._send(*paused.pop())
+        with monkeypatch.context() as without_network:
+            without_network.setitem(settings.BINGX_URLS, "paper", f"http://127.0.0.1:{free_port()}")
+            execution._send(paused.pop()[0], connect(again(order).lane.account))
         settle(order, perils=perils)
         return times_executed(paper, order), again(order).status
 
@@ -271,7 +274,7 @@ def test_without_the_head_of_the_lane_a_later_order_overtakes(
         wanted = [order.client_order_id for order in orders]
         return [name for name in (row["client_order_id"] for row in paper.ledger()) if name in wanted] == wanted
 
-    def whatever_waits(lane: Lane) -> Order | None:
+    def whatever_waits(lane: Lane, **_: bool) -> Order | None:
         waiting = lane.orders.filter(status=OrderStatus.CREATED).order_by("id")
         return waiting.select_related("lane__account", "operation__strategy", "decision").first()
 

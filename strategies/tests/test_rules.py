@@ -134,7 +134,7 @@ def test_active_dates_are_half_open(active_from: datetime | None, active_until: 
 
 
 @pytest.mark.parametrize(("age", "outcome"), [(60, "open"), (61, "ignored")])
-def test_the_age_limit_is_exact_to_the_second(age: int, outcome: str) -> None:
+def test_r24_the_age_limit_is_exact_to_the_second(age: int, outcome: str) -> None:
     assert answer(now=EVENT + timedelta(seconds=age)).outcome == outcome
 
 
@@ -145,17 +145,17 @@ def test_an_alarm_that_names_its_bar_is_as_old_as_the_bars_close() -> None:
     assert answer(signal, now=bar + timedelta(minutes=6, seconds=1)).reason == "alarm_too_old"
 
 
-def test_an_alarm_that_waited_here_grows_old_by_its_arrival() -> None:
+def test_r24_an_alarm_that_waited_here_grows_old_by_its_arrival() -> None:
     signal = replace(OPEN, alarm_time=EVENT + timedelta(seconds=30))
     assert answer(signal, now=EVENT + timedelta(seconds=61)).reason == "alarm_too_old"
 
 
-def test_a_days_old_alarm_is_not_traded() -> None:
+def test_r24_a_days_old_alarm_is_not_traded() -> None:
     assert answer(replace(OPEN, alarm_time=EVENT - timedelta(days=1))).reason == "alarm_too_old"
 
 
 @pytest.mark.parametrize(("ahead", "outcome"), [(60, "open"), (61, "ignored")])
-def test_an_alarm_from_the_future_is_ignored(ahead: int, outcome: str) -> None:
+def test_r24_an_alarm_from_the_future_is_ignored(ahead: int, outcome: str) -> None:
     assert answer(replace(OPEN, alarm_time=EVENT + timedelta(seconds=ahead))).outcome == outcome
 
 

@@ -72,7 +72,7 @@ money = st.decimals(min_value="0.000001", max_value="100000000", allow_nan=False
 
 
 @given(size=money, price=money, step=st.sampled_from([D(1), D("0.1"), D("0.001"), D("0.0001"), D(10)]))
-def test_a_size_is_on_the_step_and_never_rounded_up(size: D, price: D, step: D) -> None:
+def test_r29_a_size_is_on_the_step_and_never_rounded_up(size: D, price: D, step: D) -> None:
     grid = replace(BTC, step_size=step)
     try:
         quantity = size_entry(Wish("notional", size), grid, price, None)

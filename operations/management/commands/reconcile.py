@@ -9,7 +9,7 @@ from exchange.errors import ExchangeError
 from exchange.models import Account
 from exchange.rounding import plain
 from exchange.types import Market
-from operations.comparison import Line, act_on, markets_of, settle_in_flight, take_stock
+from operations.comparison import Line, compare_market, markets_of, settle_in_flight
 
 COLUMNS = ("account", "market", "symbol", "side", "ours", "theirs", "")
 
@@ -42,12 +42,10 @@ class Command(BaseCommand):
 
     def _compare(self, account: Account, market: Market) -> list[Line]:
         try:
-            lines = take_stock(account, market)
+            return compare_market(account, market)
         except ExchangeError as error:
             self._fail(account, f"{market}: {error}")
             return []
-        act_on(account, market, lines)
-        return lines
 
     def _fail(self, account: Account, sentence: str) -> None:
         self.failures += 1
