@@ -43,7 +43,7 @@ def record_alarm(body: bytes, source_ip: str) -> Receipt:
     original = _store_once(alarm)
     if original:
         return Receipt(original.pk, Alarm.Status.DUPLICATE)
-    ring_on_commit("alarms.tasks.route_alarm", alarm.pk, using="alarms")
+    ring_on_commit("alarms.tasks.route_alarm", alarm.pk, using="alarms", group=alarm.pair)
     return Receipt(alarm.pk, Alarm.Status.RECEIVED)
 
 

@@ -8,10 +8,12 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.concurrency.thread import TaskPool as Threads
 from celery.schedules import crontab
-from celery.signals import setup_logging, worker_ready
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
 from pelusa.channel import know_closed_lines
+from pelusa.doorbell import close_household, open_household
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pelusa.settings")
 
@@ -125,3 +127,16 @@ def begin_with_what_is_unknown(sender: Any, **kwargs: Any) -> None:
     """Read the lists of instruments once at start, without which no strategy can be made, and look at all books."""
     sender.app.send_task("market.tasks.refresh_instruments")
     sender.app.send_task("operations.tasks.compare_books")
+
+
+@worker_ready.connect
+def answer_own_bells(sender: Any, **kwargs: Any) -> None:
+    """Let a worker of threads carry out itself what it rings for, as far as it has hands free."""
+    if isinstance(sender.pool, Threads):
+        open_household(sender.pool.limit)
+
+
+@worker_shutting_down.connect
+def leave_bells_to_others(**kwargs: Any) -> None:
+    """Take no further work on the way out."""
+    close_household()

@@ -11,10 +11,11 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
@@ -239,11 +240,21 @@ def configure(config: Mapping[str, Any]) -> None:
         "backtrace": False,
         "enqueue": False,
     }
-    logger.remove()
+    # The file before this one may be on a full disk, and its last lines lost: no reason not to start
+    with suppress(OSError):
+        logger.remove()
     logger.configure(patcher=patch)
-    logger.add(sys.stderr, colorize=False, **common)
+    logger.add(_console(), colorize=False, **common)
     if config["file"]:
         _add_file(config["file"], common)
+
+
+def _console() -> TextIO:
+    """Return the error stream; where it was closed before the start, one that forgets what it is told."""
+    # Python's own stand-in for a closed stream is None, whatever its type says
+    if not sys.stderr:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process lives
+    return sys.stderr
 
 
 def _add_file(path: Path, common: Mapping[str, Any]) -> None:

@@ -115,7 +115,9 @@ class Perils:
         monkeypatch.setattr(bingx, "READ_PAUSES", (0.0, 0.0))
         for name in ("fills", "past_orders"):
             monkeypatch.setattr(BingX, name, self._since_their_time(getattr(BingX, name)))
-        monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id: self.bells.append((task, row_id)))
+        monkeypatch.setattr(
+            doorbell._doorbell, "ring", lambda task, row_id, group="": self.bells.append((task, row_id))
+        )
         with ExitStack() as stack:
             for alias in ("default", "alarms"):
                 stack.enter_context(connections[alias].execute_wrapper(self._before_statement))

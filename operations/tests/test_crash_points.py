@@ -49,7 +49,7 @@ STEPS: dict[str, tuple[Any, str]] = {
 @pytest.fixture(autouse=True)
 def no_bells(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweeps must be able to do all the work alone."""
-    monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id: None)
+    monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id, group="": None)
 
 
 def kill_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, after: bool) -> list[str]:
@@ -145,7 +145,7 @@ def test_the_sweeps_find_what_waits(paper: PaperExchange, monkeypatch: pytest.Mo
     list_instruments()
     make_strategy(make_account(), max_alarm_age=3600)
     rung: list[str] = []
-    monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id: rung.append(task))
+    monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id, group="": rung.append(task))
     intake.record_alarm(alarm_body(), "127.0.0.1")
     Alarm.objects.update(received_at=timezone.now() - timedelta(seconds=2))
     alarm_tasks.sweep_alarms()

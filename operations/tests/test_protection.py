@@ -334,7 +334,7 @@ def test_a_stop_and_a_target_together_are_refused_for_spot(spot: Strategy) -> No
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Collect the bells that are rung instead of ringing them."""
     rung: list[tuple[str, int]] = []
-    monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id: rung.append((task, row_id)))
+    monkeypatch.setattr(doorbell._doorbell, "ring", lambda task, row_id, group="": rung.append((task, row_id)))
     return rung
 
 

@@ -355,7 +355,7 @@ def test_without_the_release_of_its_stop_a_closed_operation_sells_another_ones_s
 def test_without_robust_a_broken_bell_tells_the_sender_that_a_stored_alarm_failed(
     strategy: Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_the_bell(task: str, row_id: int) -> None:
+    def break_the_bell(task: str, row_id: int, group: str = "") -> None:
         raise ConnectionError("the broker is away")
 
     def deliver() -> int:
@@ -370,7 +370,7 @@ def test_without_robust_a_broken_bell_tells_the_sender_that_a_stored_alarm_faile
     assert Alarm.objects.count() == 2
 
 
-def ring_but_not_robustly(task: str, row_id: int, *, using: str) -> None:
+def ring_but_not_robustly(task: str, row_id: int, *, using: str, group: str = "") -> None:
     transaction.on_commit(partial(doorbell._doorbell.ring, task, row_id), using=using)
 
 

@@ -384,3 +384,20 @@ def test_output_for_people_goes_to_the_error_stream() -> None:
     )
     assert done.stdout == "answer\n"
     assert "hello" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is a device of Linux")
+def test_a_process_starts_without_an_error_stream_and_with_its_log_on_a_full_disk() -> None:
+    """R40: configuring twice closes the first file, whose last lines cannot be written."""
+    code = "import django; django.setup(); from loguru import logger; logger.info('lost');"
+    code += " from django.conf import settings; from pelusa.logs import configure; configure(settings.LOGGING)"
+    environment = {"DJANGO_SETTINGS_MODULE": "pelusa.settings", "VAR_DIR": str(django_settings.VAR_DIR)}
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", f"{code}; print('alive')"],
+        cwd=django_settings.BASE_DIR,
+        env=environment | {"LOG_FILE": "/dev/full"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "alive\n"

@@ -1,7 +1,7 @@
 """Many processes that do one deed at once on a rig's databases; some of them are killed on the way.
 
-`python -m pelusa.tests.experiments.crowd DEED SIZE KILLS SEED` ends when no work is left. Each process that ends by
-itself prints how often it was the one that won.
+`python -m pelusa.tests.experiments.crowd DEED SIZE KILLS SEED [ISOLATION]` ends when no work is left. Each process that
+ends by itself prints how often it was the one that won.
 """
 
 import os
@@ -10,6 +10,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import django
 
@@ -29,6 +31,8 @@ def route() -> int:
 
 def claim() -> int:
     """Try to claim every order that waits; return how many this process may send."""
+    from django.utils import timezone
+
     from operations import execution
     from operations.models import Order
     from operations.preparation import Prepared
@@ -37,7 +41,8 @@ def claim() -> int:
     won = 0
     for order in random.sample(list(orders), orders.count()):
         leg = order.operation.strategy.legs.get()
-        won += execution._claim(order, Prepared(quantity=leg.size, price=None, leg=leg))
+        prepared = Prepared(quantity=leg.size, price=Decimal(100), priced_at=timezone.now(), leg=leg)
+        won += execution._claim(order, prepared)
     return won
 
 
@@ -54,8 +59,21 @@ def start(deed: str) -> int:
     os._exit(0)
 
 
-def main(deed: str, size: str, kills: str, seed: str) -> None:
+def isolate(level: str) -> None:
+    """Have every connection of this process and its children at another level than the settings name."""
+    from django.db.backends.signals import connection_created
+
+    def set_level(connection: Any, **kwargs: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION TRANSACTION ISOLATION LEVEL {level}")
+
+    connection_created.connect(set_level, weak=False)
+
+
+def main(deed: str, size: str, kills: str, seed: str, isolation: str = "") -> None:
     django.setup()
+    if isolation:
+        isolate(isolation)
     dice = random.Random(int(seed))
     crowd = {start(deed) for _ in range(int(size))}
     for _ in range(int(kills)):

@@ -27,7 +27,7 @@ import requests
 
 from bench.faultproxy import FaultProxy, Line
 from bench.servers import OwnMariaDB, OwnRedis, scratch_folder
-from pelusa.livesystem import DATABASES, ROOT, LiveSystem
+from pelusa.livesystem import DATABASES, ROOT, LiveSystem, PaperExchange
 from pelusa.supervisor import ProcessSpec, Supervisor
 from pelusa.testing import alarm_body
 
@@ -36,6 +36,8 @@ SEED = int(os.environ.get("PELUSA_EXPERIMENT_SEED", "1"))
 # TradingView gives up after this; nobody else's patience is a verdict here
 TRADINGVIEW_SECONDS = 3.0
 SENDS = 4
+# After which a hanging experiment is called one
+TIMEOUT = 600 * max(1.0, SCALE)
 # How long a run may take to come to rest; what it takes is printed
 PATIENCE = 120.0
 MIGRATE_ALL = """
@@ -43,6 +45,9 @@ from django.core.management import call_command
 for alias in ("default", "alarms", "market"):
     call_command("migrate", database=alias, verbosity=0)
 """
+# Killed between the commit and the wire: an entry that never arrived is not sent again once its close is here, and then
+# there is nothing to close. A trade is missed, and said so, rather than made too late
+NEVER_SENT = frozenset({"never_arrived", "nothing_left_to_close"})
 URLS = {"default": "DATABASE_URL", "alarms": "ALARMS_DATABASE_URL", "market": "MARKET_DATABASE_URL"}
 
 
@@ -203,22 +208,44 @@ class Rig:
     mysql: OwnMariaDB
     broker: OwnRedis
     system: RiggedSystem
-    supervisor: Supervisor
     witness: Witness
+    _supervisor: Supervisor | None = None
     dice: random.Random = field(default_factory=lambda: random.Random(SEED))
     lanes: list[list[str]] = field(default_factory=list)
+    is_stacking: bool = False
     _second: Iterator[int] = field(default_factory=count)
+
+    @property
+    def supervisor(self) -> Supervisor:
+        assert self._supervisor, "nothing runs"
+        return self._supervisor
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the processes for the length of the block."""
+        with self.system.running() as self._supervisor:
+            yield
+        self._supervisor = None
 
     @property
     def lines(self) -> dict[str, FaultProxy]:
         return self.system.lines
 
-    def start_over(self, lanes: int = 8, legs: tuple[str, ...] = ("long",), strategies: int = 1) -> None:
+    @property
+    def paper(self) -> PaperExchange:
+        return self.system.paper
+
+    def start_over(
+        self, lanes: int = 8, legs: tuple[str, ...] = ("long",), strategies: int = 1, pyramiding: int = 1
+    ) -> None:
         """Wait until every process is up, open every line, forget all books, and make new lanes."""
         self.supervisor.wait_ready(PATIENCE)
         for line in self.lines.values():
             line.turn(Line.OPEN)
-        self.lanes = self.witness.ask("start_over", lanes=lanes, legs=list(legs), strategies=strategies)
+        self.is_stacking = pyramiding > 1
+        self.lanes = self.witness.ask(
+            "start_over", lanes=lanes, legs=list(legs), strategies=strategies, pyramiding=pyramiding
+        )
 
     def tradingview(self, *, pause: float = 1.0) -> TradingView:
         return TradingView(f"{self.system.url}/webhook/{self.system.secret}", pause)
@@ -230,13 +257,16 @@ class Rig:
         return alarm_body(order, at=at, ticker=ticker, Strategy=name, **members)
 
     def round_trips(self, lane: int, alarms: int) -> list[bytes]:
-        """Return alarms that open and close a lane in turn."""
-        return [self.alarm(f"order {'close' if number % 2 else 'open'} long", lane) for number in range(alarms)]
+        """Return alarms that open and close a lane in turn, or only open where entries may be stacked."""
+        acts = ["open", "open"] if self.is_stacking else ["open", "close"]
+        return [self.alarm(f"order {acts[number % 2]} long", lane) for number in range(alarms)]
 
     @contextmanager
-    def trading(self, alarms: int, *, rate: float, pause: float = 1.0) -> Iterator[TradingView]:
+    def trading(
+        self, alarms: int, *, rate: float, pause: float = 1.0, sender: TradingView | None = None
+    ) -> Iterator[TradingView]:
         """Send about `alarms` alarms at `rate` a second during the block and until they are sent, each lane in turn."""
-        sender, each = self.tradingview(pause=pause), max(1, round(alarms / len(self.lanes)))
+        sender, each = sender or self.tradingview(pause=pause), max(1, round(alarms / len(self.lanes)))
         threads = [
             threading.Thread(
                 target=self._send_lane, args=(sender, self.round_trips(lane, each), len(self.lanes) / rate)
@@ -317,10 +347,22 @@ def make_template(folder: Path) -> Path:
 
 
 @contextmanager
-def running_rig(
-    template: Path, *lines: str, workers: int = 2, only: tuple[str, ...] = (), settings: dict[str, str] | None = None
+def running_rig(template: Path, *lines: str, **options: Any) -> Iterator[Rig]:
+    """Run a whole system on a rig; the arguments are those of `rigged`."""
+    with rigged(template, *lines, **options) as rig, rig.running():
+        yield rig
+
+
+@contextmanager
+def rigged(
+    template: Path,
+    *lines: str,
+    workers: int = 2,
+    only: tuple[str, ...] = (),
+    settings: dict[str, str] | None = None,
+    kind: type[RiggedSystem] = RiggedSystem,
 ) -> Iterator[Rig]:
-    """Run a whole system, or `only` some of its processes.
+    """Run the servers and the witness of a system, or of `only` some of its processes.
 
     `lines` names what is behind a fault proxy: default, alarms, market, broker, exchange.
     """
@@ -328,13 +370,12 @@ def running_rig(
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         mysql, broker = stack.enter_context(own_servers(home, template))
-        system = RiggedSystem(home, mysql.url, broker.url, workers=workers, settings=settings or {}, only=only)
+        system = kind(home, mysql.url, broker.url, workers=workers, settings=settings or {}, only=only)
         targets = dict.fromkeys(DATABASES, mysql.port) | {"broker": broker.port, "exchange": system.paper_port}
         system.lines = {name: stack.enter_context(FaultProxy(targets[name])) for name in lines}
         witness = Witness(system)
         stack.callback(witness.close)
-        supervisor = stack.enter_context(system.running())
-        yield Rig(mysql, broker, system, supervisor, witness)
+        yield Rig(mysql, broker, system, witness)
 
 
 @contextmanager

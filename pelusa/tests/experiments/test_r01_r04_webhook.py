@@ -26,8 +26,18 @@ from alarms import intake
 from alarms.models import Alarm
 from bench.faultproxy import Line
 from pelusa.testing import DATABASES, alarm_body
-from pelusa.tests.experiments.rig import TRADINGVIEW_SECONDS, Rig, frozen, running_rig, scaled
+from pelusa.tests.experiments.rig import (
+    NEVER_SENT,
+    TIMEOUT,
+    TRADINGVIEW_SECONDS,
+    Rig,
+    frozen,
+    running_rig,
+    scaled,
+)
 
+# Half a second less than TradingView's patience, for the way there and back
+ANSWERED_SECONDS = TRADINGVIEW_SECONDS - 0.5
 SECRET = "a-secret-of-the-tests-0123456789"
 
 
@@ -44,7 +54,7 @@ def rig(system: Rig) -> Rig:
 
 
 def on_servers(test: Callable[..., None]) -> Callable[..., None]:
-    for mark in (pytest.mark.servers, pytest.mark.timeout(600), pytest.mark.xdist_group("r01")):
+    for mark in (pytest.mark.servers, pytest.mark.timeout(TIMEOUT), pytest.mark.xdist_group("r01")):
         test = mark(test)
     return test
 
@@ -66,7 +76,7 @@ def test_r01_every_200_is_stored_although_database_and_web_are_killed(rig: Rig) 
             time.sleep(rig.dice.uniform(0.3, 0.8))
             rig.mysql.restart(down=rig.dice.uniform(0.0, 0.5))
     assert len(sender.acknowledged) > scaled(100) / 2, "most must get through, or nothing was tried"
-    rig.judge_all(sender)
+    rig.judge_all(sender, missed=NEVER_SENT)
 
 
 @on_servers
@@ -79,6 +89,13 @@ def test_r02_a_burst_at_the_close_of_a_bar_is_answered_within_tradingviews_time(
         taken = list(clients.map(sender.send, bodies))
     assert all(taken)
     assert sender.statuses == {200: len(bodies)}
+    tell(sender.seconds)
+    assert max(sender.seconds) < ANSWERED_SECONDS
+
+
+def tell(seconds: list[float]) -> None:
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    print(f"median {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms, longest {max(seconds) * 1000:.0f} ms")
 
 
 @on_servers
@@ -88,8 +105,7 @@ def test_r02_a_frozen_broker_delays_no_answer(rig: Rig) -> None:
     with frozen(rig.broker.process.pid):
         during = statistics.median(post_times(rig, scaled(20)))
     print(f"median {before * 1000:.1f} ms, with a frozen broker {during * 1000:.1f} ms")
-    # One wait for the broker alone would be 0.2 s, twenty times an answer
-    assert during < before * 4
+    assert during < before + 0.05
 
 
 @on_servers
@@ -99,7 +115,8 @@ def test_r02_a_frozen_database_is_answered_503_before_tradingview_gives_up(rig: 
     with frozen(rig.mysql.process.pid), ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(lambda body: sender.post(body)[0], bodies))
     assert answers == [503] * len(bodies), "504 is no answer within 3 s"
-    assert max(sender.seconds) < TRADINGVIEW_SECONDS
+    tell(sender.seconds)
+    assert max(sender.seconds) < ANSWERED_SECONDS
     assert all(sender.send(body) for body in bodies)
     rig.judge(sender)
 
@@ -200,7 +217,8 @@ def test_r03_a_real_fault_of_the_database_is_503_and_the_resend_is_taken(rig: Ri
             answers[name] = sender.post(body)[0]
         assert sender.send(body), name
     assert answers == dict.fromkeys(FAULTS, 503)
-    assert max(sender.seconds) < TRADINGVIEW_SECONDS
+    tell(sender.seconds)
+    assert max(sender.seconds) < ANSWERED_SECONDS
 
 
 @on_servers

@@ -13,9 +13,9 @@ from django.db import connections
 from pelusa.checks import ISOLATION, mysql_is_strict
 from pelusa.livesystem import ROOT
 from pelusa.testing import DATABASES
-from pelusa.tests.experiments.rig import SEED, Rig, running_rig, scaled
+from pelusa.tests.experiments.rig import SEED, TIMEOUT, Rig, running_rig, scaled
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600), pytest.mark.xdist_group("r05")]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(TIMEOUT), pytest.mark.xdist_group("r05")]
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def rig(template: Path) -> Iterator[Rig]:
         yield rig
 
 
-def crowd(rig: Rig, deed: str, size: int, kills: int = 0) -> list[int]:
+def crowd(rig: Rig, deed: str, size: int, *, kills: int = 0, isolation: str = "") -> list[int]:
     """Let a crowd do a deed; return how often each process that was not killed won."""
-    argv = [sys.executable, "-m", "pelusa.tests.experiments.crowd", deed, str(size), str(kills), str(SEED)]
+    argv = [sys.executable, "-m", "pelusa.tests.experiments.crowd", deed, str(size), str(kills), str(SEED), isolation]
     env = os.environ | rig.system.straight_env | {"LOG_LEVEL": "ERROR"}
     done = subprocess.run(argv, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=400)
     return [int(line) for line in done.stdout.split()]
@@ -57,14 +57,15 @@ def check_arrival_order(rig: Rig) -> None:
     assert all(alarms == sorted(alarms) for alarms in by_lane.values())
 
 
-def test_r08_of_32_claimers_one_may_send_each_order(rig: Rig) -> None:
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
+def test_r08_of_32_claimers_one_may_send_each_order(rig: Rig, isolation: str) -> None:
     lanes = scaled(32)
     rig.start_over(lanes=lanes)
     sender = rig.tradingview()
     for lane in range(lanes):
         assert sender.send(rig.alarm("order open long", lane))
     crowd(rig, "route", 1)
-    assert sum(crowd(rig, "claim", 32)) == lanes
+    assert sum(crowd(rig, "claim", 32, isolation=isolation)) == lanes
     orders = rig.witness.ask("orders")
     assert Counter(order["status"] for order in orders) == {"submitted": lanes}
     assert [order["claims"] for order in orders] == [1] * lanes

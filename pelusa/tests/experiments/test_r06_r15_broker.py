@@ -8,13 +8,24 @@ from pathlib import Path
 
 import pytest
 from celery import current_app
+from kombu import Connection
 
 from bench.faultproxy import FaultProxy, Line
 from pelusa import doorbell
 from pelusa.livesystem import wait_until
-from pelusa.tests.experiments.rig import PATIENCE, Rig, frozen, log_of, redis_of, running_rig, scaled
+from pelusa.tests.experiments.rig import (
+    NEVER_SENT,
+    PATIENCE,
+    TIMEOUT,
+    Rig,
+    frozen,
+    log_of,
+    redis_of,
+    running_rig,
+    scaled,
+)
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600), pytest.mark.xdist_group("r06")]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(TIMEOUT), pytest.mark.xdist_group("r06")]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +51,7 @@ def send_all(rig: Rig, alarms: int) -> list[float]:
 
 
 def test_r06_a_broker_that_is_away_loses_no_alarm(rig: Rig) -> None:
+    """They are taken and kept while it is away, and traded when it is back: workers hear through it alone."""
     rig.broker.kill()
     with rig.trading(scaled(24), rate=20) as sender:
         pass
@@ -104,28 +116,38 @@ def test_r07_no_request_waits_for_the_broker_whatever_is_wrong_with_it(rig: Rig)
         median[name] = statistics.median(send_all(rig, scaled(16)))
         rig.lines["broker"].turn(Line.OPEN)
     print({name: f"{seconds * 1000:.1f} ms" for name, seconds in median.items()})
-    # A request that waited for a publish even once a time would take 0.2 s and more, twenty times an answer
-    assert all(seconds < median["well"] * 5 for seconds in median.values())
+    # A request that waited for its publish would take 0.2 s more; a machine that is shared makes some of them slower
+    assert all(seconds < median["well"] + 0.1 for seconds in median.values())
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_r07_a_ring_never_waits_while_its_publish_does(
     system: Rig, monkeypatch: pytest.MonkeyPatch, fault: Callable[[FaultProxy], None]
 ) -> None:
-    """Two hundred rings together take a fraction of what one publish may cost."""
-    line = system.lines["broker"]
+    """Who rings is never who publishes, and no ring takes as long as a single wait for the broker."""
+    line, publishers = system.lines["broker"], set()
     url = f"redis://127.0.0.1:{line.port}/3"
-    monkeypatch.setattr(doorbell, "_connection", lambda: current_app.connection_for_write(url))
-    bell = doorbell.Doorbell()
+
+    def connect() -> Connection:
+        publishers.add(threading.get_ident())
+        return current_app.connection_for_write(url, transport_options=doorbell.PUBLISH_OPTIONS)
+
+    monkeypatch.setattr(doorbell, "_connection", connect)
+    bell, seconds = doorbell.Doorbell(), []
     fault(line)
     try:
-        began = time.monotonic()
         for number in range(200):
+            began = time.monotonic()
             bell.ring("pelusa.tests.nobody", number)
-        took = time.monotonic() - began
+            seconds.append(time.monotonic() - began)
+        wait_until(lambda: bool(publishers), what="for a ring to be published")
     finally:
+        # Its thread lives on, and what it rings after this test would be heard by the broker of the settings
+        bell._rings.clear()
         line.turn(Line.OPEN)
-    assert took < 200 * doorbell.PUBLISH_OPTIONS["socket_timeout"] / 50
+    print(f"median ring {statistics.median(seconds) * 1e6:.0f} µs, longest {max(seconds) * 1000:.1f} ms")
+    assert threading.get_ident() not in publishers
+    assert max(seconds) < doorbell.PUBLISH_OPTIONS["socket_timeout"]
 
 
 def test_r14_workers_and_broker_killed_together_lose_tasks_and_no_order(rig: Rig) -> None:
@@ -137,20 +159,37 @@ def test_r14_workers_and_broker_killed_together_lose_tasks_and_no_order(rig: Rig
                 rig.broker.restart(down=rig.dice.uniform(0.0, 0.3))
             else:
                 rig.broker.empty()
-    rig.judge_all(sender)
+    rig.judge_all(sender, missed=NEVER_SENT)
 
 
 def test_r15_workers_consume_again_after_a_freeze_and_after_a_line_that_went_deaf(rig: Rig) -> None:
     workers = worker_pids(rig)
     assert rig.broker.process
     with frozen(rig.broker.process.pid):
-        time.sleep(7)
+        time.sleep(scaled(7))
     wait_until_all_consume(rig)
     rig.come_to_rest()
     rig.lines["broker"].turn(Line.DEAF)
     rig.lines["broker"].turn(Line.OPEN)
     wait_until_all_consume(rig)
     assert worker_pids(rig) == workers, "no worker had to be started again"
+
+
+def test_r15_a_broker_that_dies_while_tasks_run_ends_no_worker(system: Rig) -> None:
+    """A worker that waits for the exchange holds a message that it has not acknowledged, and listens for the next."""
+    system.start_over(lanes=2)
+    workers, sender = worker_pids(system), system.tradingview()
+    for number in range(scaled(4)):
+        system.paper.control("faults", orders={"delay": 1.0, "delay_ms": [1_000, 1_500]})
+        for lane in range(2):
+            sender.send(system.alarm(f"order {'close' if number % 2 else 'open'} long", lane))
+        time.sleep(system.dice.uniform(0.2, 0.6))
+        system.broker.restart()
+        system.paper.control("faults", reset=True)
+        system.come_to_rest()
+    system.judge_all(sender)
+    assert worker_pids(system) == workers, "no worker had to be started again"
+    wait_until_all_consume(system)
 
 
 def worker_pids(rig: Rig) -> dict[str, int]:

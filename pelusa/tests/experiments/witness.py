@@ -4,10 +4,12 @@ Each line of input is `[deed, {arguments}]` in JSON; the answer is a line with `
 Run by `rig.Witness` with `python -m`.
 """
 
+import io
 import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +20,7 @@ SIZES = {"BTC": "0.001", "ETH": "0.01", "ADA": "10", "XRP": "10"}
 A_DAY = 86_400
 
 
-def start_over(lanes: int, legs: list[str], strategies: int = 1) -> list[list[str]]:
+def start_over(lanes: int, legs: list[str], strategies: int, pyramiding: int) -> list[list[str]]:
     """Forget everything and make `lanes` lanes with `strategies` each; return each lane's alarm name and ticker.
 
     The strategies of a lane share its alarm name.
@@ -33,16 +35,17 @@ def start_over(lanes: int, legs: list[str], strategies: int = 1) -> list[list[st
     for number in range(lanes):
         account, pair = accounts[number // len(PAIRS)], PAIRS[number % len(PAIRS)]
         for each in range(strategies):
-            _make_strategy(account, pair, legs, f"Lane_{number}", each)
+            _make_strategy(account, pair, legs, f"Lane_{number}", number=each, pyramiding=pyramiding)
         made.append([f"Lane_{number}", f"{pair}USDT.P"])
     return made
 
 
-def _make_strategy(account: Any, pair: str, legs: list[str], alarm_name: str, number: int) -> None:
+def _make_strategy(account: Any, pair: str, legs: list[str], alarm_name: str, *, number: int, pyramiding: int) -> None:
     from pelusa.testing import make_strategy
     from strategies.models import Leg
 
-    leg = {"size": SIZES.get(pair, "1"), "entry_interval": "5m", "close_interval": "5m"}
+    leg: dict[str, Any] = {"size": SIZES.get(pair, "1"), "entry_interval": "5m", "close_interval": "5m"}
+    leg |= {"pyramiding": pyramiding}
     first, *others = legs
     strategy = make_strategy(
         account,
@@ -97,12 +100,65 @@ def unsettled() -> list[str]:
     return [*found, *(f"{row} waits" for row in waiting), *(f"{row} is closing" for row in closing)]
 
 
+def age(seconds: int) -> None:
+    """Let time pass for every decision and order, as if what was restored were old."""
+    from django.db.models import F
+
+    from operations.models import Decision, Order
+
+    earlier = timedelta(seconds=seconds)
+    Decision.objects.update(alarm_received_at=F("alarm_received_at") - earlier)
+    Order.objects.update(created_at=F("created_at") - earlier, submitted_at=F("submitted_at") - earlier)
+
+
+def reconcile() -> str:
+    """Do what `manage.py reconcile` does, and return what it says is wrong."""
+    from django.core.management import CommandError, call_command
+
+    try:
+        call_command("reconcile", stdout=io.StringIO(), stderr=io.StringIO())
+    except CommandError as error:
+        return str(error)
+    return ""
+
+
 def audit(acknowledged: dict[str, int]) -> dict[str, Any]:
     """Return what the oracle of the crash runs finds."""
     from bench.audit import audit as judge
 
     found = judge({body.encode(): alarm_id for body, alarm_id in acknowledged.items()}, _paper())
     return vars(found) | {"is_clean": found.is_clean}
+
+
+def store_unheard(body: str) -> int:
+    """Store an alarm as a web process does that dies before it rings; return its number."""
+    from django.utils import timezone
+
+    from alarms import intake
+    from alarms.messages import read_message
+
+    alarm = intake._alarm_of(read_message(body.encode()), body, "127.0.0.1", timezone.now())
+    alarm.save(using="alarms")
+    return int(alarm.pk)
+
+
+def resent() -> int:
+    """Return how often an order was sent again because it had never arrived."""
+    from operations.models import Order
+
+    return Order.objects.filter(events__detail__startswith="sent again").count()
+
+
+def lags() -> list[float]:
+    """Return the seconds from each alarm's arrival to the first sending of its order."""
+    from django.db.models import Min, Q
+
+    from operations.models import Order
+
+    sent = Min("events__at", filter=Q(events__status="submitted"))
+    orders = Order.objects.filter(decision__isnull=False).annotate(sent=sent).filter(sent__isnull=False)
+    times = orders.values_list("sent", "decision__alarm_received_at")
+    return [(sent - received).total_seconds() for sent, received in times]
 
 
 def alarms() -> list[dict[str, Any]]:
@@ -144,9 +200,9 @@ def _paper() -> Any:
     return PaperExchange(urlsplit(os.environ["BINGX_PAPER_URL"]).port or 80)
 
 
-DEEDS: dict[str, Callable[..., Any]] = {
-    deed.__name__: deed for deed in (start_over, is_settled, unsettled, audit, alarms, decisions, orders, lanes)
-}
+_MADE = (start_over, age, reconcile, store_unheard)
+_SEEN = (is_settled, unsettled, audit, resent, lags, alarms, decisions, orders, lanes)
+DEEDS: dict[str, Callable[..., Any]] = {deed.__name__: deed for deed in (*_MADE, *_SEEN)}
 
 
 def main() -> None:
