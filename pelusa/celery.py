@@ -14,6 +14,7 @@ from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
 from pelusa.channel import know_closed_lines
 from pelusa.doorbell import close_household, open_household
+from pelusa.watchdog import Watchdog
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pelusa.settings")
 
@@ -130,10 +131,11 @@ def begin_with_what_is_unknown(sender: Any, **kwargs: Any) -> None:
 
 
 @worker_ready.connect
-def answer_own_bells(sender: Any, **kwargs: Any) -> None:
-    """Let a worker of threads carry out itself what it rings for, as far as it has hands free."""
+def look_after_threads(sender: Any, **kwargs: Any) -> None:
+    """Let a worker of threads carry out what it rings for itself, as far as it has hands free, and end when it hangs."""
     if isinstance(sender.pool, Threads):
         open_household(sender.pool.limit)
+        Watchdog(sender.pool.limit).watch()
 
 
 @worker_shutting_down.connect
