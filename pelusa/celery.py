@@ -132,7 +132,7 @@ def begin_with_what_is_unknown(sender: Any, **kwargs: Any) -> None:
 
 @worker_ready.connect
 def look_after_threads(sender: Any, **kwargs: Any) -> None:
-    """Let a worker of threads carry out what it rings for itself, as far as it has hands free, and end when it hangs."""
+    """Let a worker of threads carry out what it rings for itself while it has hands free, and end when it hangs."""
     if isinstance(sender.pool, Threads):
         open_household(sender.pool.limit)
         Watchdog(sender.pool.limit).watch()
