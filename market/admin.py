@@ -28,3 +28,6 @@ class InstrumentAdmin(Ledger):
     search_fields = ("symbol", "base_asset")
     search_help_text = _("Symbol or coin")
     ordering = ("market", "symbol")
+
+
+from market import backfills_admin, series_admin  # noqa: E402, F401 - they register the pages of candles

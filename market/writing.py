@@ -48,7 +48,7 @@ class Written(Func):
             f"""',"{name}":"', TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {column})), '"'"""
             for name, column in zip(NUMBERS, numbers, strict=True)
         ]
-        return f"CONCAT({head}, {', '.join(cells)}, '}}')", []
+        return f"CONCAT({head}, {', '.join(cells)}, '}}')", ()
 
     def as_sqlite(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Sql:
         series, time, *numbers = self._columns(compiler)

@@ -43,6 +43,12 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _list(_("Instruments"), "straighten", "market", "instrument"),
         ),
         _group(
+            _("Candles"),
+            _list(_("Series"), "candlestick_chart", "market", "series"),
+            _list(_("Backfills"), "history_toggle_off", "market", "backfill"),
+            _list(_("Holes"), "data_alert", "market", "klinehole"),
+        ),
+        _group(
             _("System"),
             _doctor(),
             _list(_("Users"), "person", "auth", "user"),

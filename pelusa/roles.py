@@ -1,7 +1,8 @@
 """Who may do what: three groups, each holding what the one before it holds, and the API's permission class.
 
-viewer reads; trader also writes strategies, closes operations and pulls the kill switch; operator also releases it and
-writes limits, accounts, instruments and the scheduler's tables. Users, groups and tokens stay with the superuser.
+viewer reads; trader also writes strategies, closes operations, pulls the kill switch and says which candles are kept;
+operator also releases it and writes limits, accounts, instruments and the scheduler's tables. Users, groups and tokens
+stay with the superuser.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ GRANTS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("operations", "operation", ("close",)),
         # Whoever sees that something is wrong may stop it; only an operator lets it go on
         ("operations", "killswitch", ("pull",)),
+        ("market", "series", ("add", "change")),
+        ("market", "backfill", ("add", "change")),
     ),
     "operator": (
         ("operations", "killswitch", ("release",)),

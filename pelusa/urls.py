@@ -12,6 +12,9 @@ from alarms.webhook import receive
 from exchange.api import AccountViewSet
 from exchange.wealth_api import BalanceViewSet, PositionViewSet
 from market.api import InstrumentViewSet
+from market.chart_api import ChartView
+from market.klines_api import KlineViewSet
+from market.series_api import BackfillViewSet, SeriesViewSet
 from operations.api import DecisionViewSet, FillViewSet, OperationViewSet, OrderViewSet
 from operations.guards_api import KillSwitchViewSet, LimitsViewSet, NoticeViewSet
 from pelusa.doctor.page import doctor
@@ -28,6 +31,9 @@ api.register("orders", OrderViewSet, basename="order")
 api.register("fills", FillViewSet, basename="fill")
 api.register("decisions", DecisionViewSet, basename="decision")
 api.register("instruments", InstrumentViewSet, basename="instrument")
+api.register("klines", KlineViewSet, basename="kline")
+api.register("series", SeriesViewSet, basename="series")
+api.register("backfills", BackfillViewSet, basename="backfill")
 api.register("accounts", AccountViewSet, basename="account")
 api.register("balances", BalanceViewSet, basename="balance")
 api.register("positions", PositionViewSet, basename="position")
@@ -45,6 +51,8 @@ urlpatterns = [
     path("webhook/<str:secret>", receive),
     path("webhook/<str:secret>/", receive),
     path("api/v1/", include(api.urls)),
+    path("get-k-line-data", ChartView.as_view(), name="chart"),
+    path("get-k-line-data/", RedirectView.as_view(pattern_name="chart", query_string=True)),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", login_required(SpectacularSwaggerView.as_view(url_name="schema")), name="docs"),
     path("health/live", live, name="live"),

@@ -6,11 +6,12 @@ from typing import Any
 
 from market.ingest import Ingest
 from market.intervals import duration
-from market.models import Backfill, Series
+from market.models import Backfill, KlineHole, Series
 from market.paging import Page
 from market.sheets import write_sheet
 from market.spans import Span
 
+HOUR = timedelta(hours=1)
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -34,10 +35,20 @@ def make_klines(
 def make_backfills(*statuses: str, candles: int = 10) -> list[Backfill]:
     """Make a series of its own, with a backfill of each status, done unless it is said, over so many hours."""
     series = make_series(f"COIN{Series.objects.count()}-USDT", "1h")
-    until = T0 + timedelta(hours=candles)
+    until = T0 + candles * HOUR
     return [
         Backfill.objects.create(
             series=series, since=T0, until=until, cursor=T0 if status == "done" else until, status=status
         )
         for status in statuses or ("done",)
     ]
+
+
+def make_candles() -> Series:
+    """Make a series that was backfilled, and lacks a candle that the exchange does not have."""
+    [row] = make_backfills("done")
+    series, later = row.series, T0 + 5 * HOUR
+    make_klines(series, 4)
+    make_klines(series, 5, start=later)
+    KlineHole.objects.create(series=series, start=later - HOUR, stop=later, seen_at=T0, asked_at=T0, confirmed_at=T0)
+    return series

@@ -17,7 +17,8 @@ from rest_framework.test import APIClient
 
 from alarms.models import Alarm
 from exchange.models import Account, EquityPoint, EquitySnapshot
-from market.models import Instrument
+from market.models import Backfill, Instrument, KlineHole, Series
+from market.tests.making import make_candles
 from operations.models import Decision, Fill, Lane, Operation, Order
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import ELSEWHERE, browser_of, page, queries_of
@@ -26,8 +27,10 @@ from strategies.models import Strategy
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
-OURS = (Alarm, Strategy, Operation, Decision, Order, Fill, Lane, Account, EquityPoint, EquitySnapshot, Instrument)
-WRITABLE = (Strategy, Account)
+TRADING = (Alarm, Strategy, Operation, Decision, Order, Fill, Lane, Account, EquityPoint, EquitySnapshot)
+MARKET = (Instrument, Series, Backfill, KlineHole)
+OURS = (*TRADING, *MARKET)
+WRITABLE = (Strategy, Account, Series)
 
 
 def url_of(model: type[Model], act: str = "changelist", *args: object) -> str:
@@ -48,6 +51,7 @@ def rows() -> None:
     make_history()
     make_equity(Account.objects.get())
     make_instrument()
+    make_candles()
     user = get_user_model().objects.create_user("somebody")
     AuthToken.objects.create(user=user)
     every = IntervalSchedule.objects.create(every=2, period="seconds")
@@ -124,10 +128,12 @@ def test_a_list_costs_the_same_with_more_rows(model: type[Model]) -> None:
     make_history()
     make_equity(make_account())
     make_instrument()
+    make_candles()
     few = queries_of(lambda: browser.get(url_of(model)))
     make_history(strategies=2, alarms=3)
     make_equity(make_account("another"))
     make_instrument("ETH-USDT")
+    make_candles()
     assert queries_of(lambda: browser.get(url_of(model))) == few
     assert few <= 12
 

@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from market.tests.making import make_backfills
 from operations.models import Decision, Fill, Limits, Notice, Operation, Order
 from pelusa.roles import ROLES, RolePermissions
 from pelusa.testing import DATABASES
@@ -29,6 +30,9 @@ READ = {"GET": READERS, "HEAD": READERS, "OPTIONS": READERS}
 WRITE = {"PUT", "PATCH", "DELETE"}
 TABLE: dict[str, dict[str, frozenset[str]]] = {
     "": dict.fromkeys(METHODS, EVERYBODY),
+    "get-k-line-data": READ,
+    # Leads to the one above
+    "get-k-line-data/": dict.fromkeys(METHODS, EVERYBODY),
     "webhook": {"POST": EVERYBODY},
     "webhook/": {"POST": EVERYBODY},
     "webhook/<str:secret>": {"POST": EVERYBODY},
@@ -56,6 +60,16 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api/v1/decisions/<pk>/": READ,
     "api/v1/instruments/": READ,
     "api/v1/instruments/<pk>/": READ,
+    "api/v1/klines/": READ,
+    "api/v1/series/": READ | {"POST": TRADERS},
+    "api/v1/series/<pk>/": READ,
+    "api/v1/series/<pk>/follow/": {"POST": TRADERS, "OPTIONS": TRADERS},
+    "api/v1/series/<pk>/unfollow/": {"POST": TRADERS, "OPTIONS": TRADERS},
+    "api/v1/series/<pk>/backfill/": {"POST": TRADERS, "OPTIONS": TRADERS},
+    "api/v1/backfills/": READ,
+    "api/v1/backfills/<pk>/": READ,
+    "api/v1/backfills/<pk>/stop/": {"POST": TRADERS, "OPTIONS": TRADERS},
+    "api/v1/backfills/<pk>/resume/": {"POST": TRADERS, "OPTIONS": TRADERS},
     "api/v1/accounts/": READ | {"POST": OPERATORS},
     "api/v1/accounts/<pk>/": READ | dict.fromkeys(WRITE, OPERATORS),
     "api/v1/accounts/<pk>/equity/": READ,
@@ -99,7 +113,9 @@ def keys() -> dict[str, Any]:
     alarm = Decision.objects.get().alarm_id
     own = {"strategies": strategy.pk, "accounts": strategy.account_id, "alarms": alarm}
     guards = {"limits": Limits.objects.create(scope="all").pk, "notices": Notice.objects.create(kind="x").pk}
-    return found | own | guards | {"instruments": make_instrument().pk}
+    [row] = make_backfills()
+    candles = {"series": row.series_id, "backfills": row.pk}
+    return found | own | guards | candles | {"instruments": make_instrument().pk}
 
 
 @pytest.mark.parametrize("who", sorted(EVERYBODY))
