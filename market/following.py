@@ -82,6 +82,12 @@ def unschedule(series: Series) -> None:
         task.delete()
 
 
+def scheduled() -> set[int]:
+    """Return the ids of the series that a row of the scheduler repairs, be it switched on."""
+    rows = PeriodicTask.objects.filter(task=REPAIR, enabled=True).values_list("args", flat=True)
+    return {series_id for args in rows for series_id in json.loads(args)}
+
+
 def schedule_name(series: Series) -> str:
     """Return the name of the series' own row in the scheduler."""
     return f"candles of {series}"

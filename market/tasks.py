@@ -9,7 +9,7 @@ from loguru import logger
 
 from exchange.errors import ExchangeError, RateLimited
 from exchange.types import Market
-from market import backfill, instruments, repair
+from market import backfill, following, instruments, repair
 from market.models import Backfill, KlineHole, Series
 from market.sheets import UnfitCandle
 from pelusa.doorbell import ring_on_commit
@@ -30,9 +30,9 @@ def refresh_instruments() -> None:
 
 @shared_task
 def sweep_series() -> None:
-    """Repair every followed series without a schedule of its own, the longest neglected first, for a slice of time."""
+    """Repair every followed series that has no schedule of its own, the longest neglected first, for a slice of time."""
     deadline = time.monotonic() + A_SLICE
-    followed = Series.objects.filter(is_followed=True, has_own_schedule=False)
+    followed = Series.objects.filter(is_followed=True).exclude(pk__in=following.scheduled())
     for series in followed.order_by(F("repaired_at").asc(nulls_first=True), "id"):
         if time.monotonic() >= deadline or not _repair(series):
             return

@@ -211,7 +211,7 @@ def test_a_schedule_that_was_switched_off_or_deleted_is_not_silent() -> None:
     series, browser = make_series(), browser_of("operator")
     task = schedule(series, timedelta(seconds=30))
     PeriodicTask.objects.filter(pk=task.pk).update(enabled=False)
-    assert "switched off: nothing repairs this series" in page(browser, url_of(series))
+    assert "switched off: the common one repairs this series" in page(browser, url_of(series))
     task.delete()
     assert "Its own schedule was deleted" in page(browser, url_of(series))
 

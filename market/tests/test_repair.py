@@ -202,6 +202,16 @@ def test_the_common_sweep_leaves_a_series_to_its_own_schedule(
     assert len(candles.asked) == 1
 
 
+def test_a_schedule_that_is_switched_off_leaves_the_series_to_the_common_sweep(
+    candles: CandleExchange, series: Series, half_past: datetime
+) -> None:
+    own = following.schedule(series, timedelta(minutes=5))
+    own.enabled = False
+    own.save()
+    tasks.sweep_series()
+    assert len(candles.asked) == 1
+
+
 def test_a_series_is_found_by_what_the_exchange_lists(paper: PaperExchange) -> None:
     list_instruments()
     assert Instrument.objects.exists()
