@@ -17,7 +17,7 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-mysql experiments chaos coverage lint format up down clean
+.PHONY: help demo run test test-mysql experiments chaos bench coverage lint format up down clean
 
 help:
 	@echo "make demo        see it work: everything embedded, real alarms become paper orders (ONCE=1: then stop)"
@@ -25,6 +25,7 @@ help:
 	@echo "make test        the test suite on SQLite and the embedded broker"
 	@echo "make test-mysql  the same, and the tests of real servers, on MySQL and Redis"
 	@echo "make chaos       everything dies at random while alarms arrive; no order may be doubled or lost (SHORT=1)"
+	@echo "make bench       every goal of docs/performance.md beside its floor, at size, in about 25 minutes (SHARE=0.01)"
 	@echo "make lint        formatter, linter, types, import rule, migrations, check --deploy"
 	@echo "make up, down    docker compose: MySQL, Redis, web, worker, beat"
 
@@ -47,6 +48,11 @@ experiments: .venv/.dev .venv/.mysql
 # SEED=N repeats a run; SHORT=1 takes under five minutes.
 chaos: .venv/.runtime .venv/.mysql
 	@$(ON) embedded $(RUN) -m bench.chaos $(if $(filter-out 0,$(SHORT)),--alarms 300) $(if $(SEED),--seed $(SEED))
+
+# SHARE of the full size, SECONDS a round at 50 alarms/s, ONLY some parts: make bench SHARE=0.01 SECONDS=6 ONLY="pages"
+bench: .venv/.runtime .venv/.mysql
+	@$(ON) embedded $(RUN) -m bench.run $(if $(SHARE),--share $(SHARE)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(ONLY),--only $(ONLY))
 
 coverage: .venv/.dev
 	@$(RUN) -m coverage erase

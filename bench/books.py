@@ -11,6 +11,8 @@ import django
 from bench.stock import TICKERS
 
 CROWD = 10
+# About a hundred USDT of each coin, well above what the exchange takes at least
+SIZES = ("0.002", "0.03", "1", "1", "300", "200", "1", "10", "1000", "10")
 
 
 def main() -> None:
@@ -22,9 +24,9 @@ def main() -> None:
     list_instruments()
     desk = make_account("desk")
     strategies, lanes = [], []
-    for name in TICKERS:
+    for name, size in zip(TICKERS, SIZES, strict=True):
         symbol = f"{name}-USDT"
-        leg = {"size": Decimal("0.001") if name in ("BTC", "ETH") else Decimal(10)}
+        leg = {"size": Decimal(size)}
         columns = {"ticker": f"{name}USDT.P", "symbol": symbol, "pair": f"{name}USDT", "max_alarm_age": 3600}
         strategies.append(make_strategy(desk, name=f"{name} of the bench", alarm_name="Bench", leg=leg, **columns).pk)
         lanes.append(Lane.objects.create(account=desk, market="usdtm", symbol=symbol).pk)

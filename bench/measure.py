@@ -86,6 +86,30 @@ def of_pairs(
     )
 
 
+def of_value(name: str, unit: str, value: float, goal: Goal | None = None, **columns: Any) -> Row:
+    """Return the row of a figure that has no floor: its goal is a bound on the figure itself."""
+    return Row(name, unit, subject=value, floor=None, ratio=value, spread=(value, value), goal=goal, **columns)
+
+
+def growth(rows: Sequence[Row]) -> str:
+    """Return, as plain text, how each row that was measured at two sizes grew from the smaller to the larger."""
+    at_sizes: dict[str, list[Row]] = {}
+    for row in rows:
+        at_sizes.setdefault(row.name, []).append(row)
+    lines: list[tuple[str, ...]] = [("what", "stored", "measured", "ten times as much", "growth", "its floor's growth")]
+    for name, sizes in at_sizes.items():
+        if len(sizes) > 1:
+            lines.append(_growth_line(name, sizes[0], sizes[-1]))
+    return _columns(lines)
+
+
+def _growth_line(name: str, small: Row, large: Row) -> tuple[str, ...]:
+    floor = f"{large.floor / small.floor:.2f}" if small.floor and large.floor else "-"
+    stored = f"{small.rows_stored:,} to {large.rows_stored:,}"
+    figures = f"{small.subject:,.2f} {small.unit}", f"{large.subject:,.2f} {large.unit}"
+    return name, stored, *figures, f"{large.subject / small.subject:.2f}", floor
+
+
 def percentile(values: Sequence[float], percent: float) -> float:
     """Return the smallest of `values` that is not below `percent` of them."""
     ordered = sorted(values)
@@ -95,22 +119,32 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as plain text, in columns."""
     head = ("what", "stored", "measured", "floor", "ratio", "from to", "goal", "")
-    lines = [head, *(_line(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return _columns([head, *(_line(row) for row in rows)])
+
+
+def remarks(rows: Sequence[Row]) -> str:
+    """Return what was noted of the rows beside their figures, a line each."""
+    return "\n".join(f"  {row.name}: {name} {value}" for row in rows for name, value in row.notes.items())
+
+
+def _columns(lines: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
 
 
 def _line(row: Row) -> tuple[str, ...]:
-    floor = "-" if row.floor is None else f"{row.floor:,.2f}"
-    low, high = row.spread
+    floor, ratio, spread = "-", "-", "-"
+    if row.floor is not None:
+        floor, ratio, spread = f"{row.floor:,.2f}", f"{row.ratio:.2f}", f"{row.spread[0]:.2f} {row.spread[1]:.2f}"
     stored = f"{row.rows_stored:,}" if row.rows_stored else "-"
     return (
         row.name,
         stored,
         f"{row.subject:,.2f} {row.unit}",
         floor,
-        f"{row.ratio:.2f}",
-        f"{low:.2f} {high:.2f}",
+        ratio,
+        spread,
         str(row.goal or "-"),
         row.verdict,
     )

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -16,10 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import pipeline, webhook
+from loguru import logger
+
+from bench import candles, memory, pipeline, reads, webhook
 from bench.books import CROWD
-from bench.measure import ROUNDS, Goal, Row, of_pairs, table
-from bench.scene import BareSystem, BenchMariaDB, BenchSystem, bench_servers
+from bench.measure import ROUNDS, Goal, Row, growth, of_pairs, remarks, table
+from bench.scene import BareSystem, BenchMariaDB, BenchSystem, bench_servers, inside
 from bench.servers import OwnRedis, scratch_folder
 from bench.stock import FULL, Size, Stock
 from pelusa.livesystem import ROOT
@@ -29,7 +30,10 @@ RESULTS = ROOT / "bench" / "results.json"
 # As `make run` has them
 THREADS = WORKER_THREADS
 LATENCY = 80
-PARTS = ("webhook", "pipeline", "crowd")
+PARTS = ("memory", "webhook", "pipeline", "crowd", "candles", "klines", "pages", "overview")
+SHARES = (0.1, 1.0)
+# Of the seconds of a busy round
+IDLE, INTAKE, READS, SMALL = 1 / 10, 1 / 30, 1 / 60, 1 / 6
 
 
 def run(options: argparse.Namespace, home: Path) -> list[Row]:
@@ -38,8 +42,8 @@ def run(options: argparse.Namespace, home: Path) -> list[Row]:
     with bench_servers(home) as (mysql, broker), ExitStack() as stack:
         bench = Bench(home, mysql, broker, options, stack)
         rows: list[Row] = []
-        for share in (0.1, 1.0):
-            rows += bench.measure(size.part(share))
+        for share in SHARES:
+            rows += bench.measure(size.part(share), is_full=share == SHARES[-1])
         return rows
 
 
@@ -50,10 +54,10 @@ class Bench:
         self, home: Path, mysql: BenchMariaDB, broker: OwnRedis, options: argparse.Namespace, stack: ExitStack
     ) -> None:
         self.home, self.mysql, self.broker, self.options = home, mysql, broker, options
-        self.stack = stack
-        self.full, books = self._start(self.stack, "full", 0)
-        self.stock = Stock(mysql.connect(), self.full.schemas, **books)
-        self.empty, _ = self._start(self.stack, "empty", 1)
+        self.stretches = candles.Stretches()
+        self.full, books = self._start(stack, "full", 0)
+        self.stock = Stock(mysql.connect(), self.full.schemas, full=FULL.part(options.share), **books)
+        self.empty, _ = self._start(stack, "empty", 1)
         self.bare = BareSystem(self._folder("bare"), mysql, self._broker_url(2))
         stack.enter_context(self.bare.running())
 
@@ -61,7 +65,7 @@ class Bench:
         """Start a system of its own; return it and the ids of its books."""
         system = BenchSystem(self._folder(name), self.mysql.url, self._broker_url(database), threads=THREADS, **options)
         stack.enter_context(system.running())
-        return system, json.loads(_python(system, "bench.books"))
+        return system, inside(system.env, "bench.books")
 
     def _folder(self, name: str) -> Path:
         folder = self.home / name
@@ -71,42 +75,82 @@ class Bench:
     def _broker_url(self, database: int) -> str:
         return self.broker.url.rpartition("/")[0] + f"/{database}"
 
-    def measure(self, size: Size) -> list[Row]:
+    def measure(self, size: Size, *, is_full: bool) -> list[Row]:
+        """Bring the stock up to a size and measure every part on it."""
         began = time.monotonic()
         self.stock.grow(size)
-        print(f"{size.alarms:,} alarms, {size.operations:,} operations and {size.klines:,} klines stored,", end=" ")
-        print(f"{time.monotonic() - began:.0f} s", flush=True)
+        kinds = f"{size.alarms:,} alarms, {size.operations:,} operations and {size.klines:,} klines"
+        _say(began, f"{kinds} are stored")
         rows: list[Row] = []
         for part in self.options.only:
-            found = getattr(self, f"_{part}")(size)
-            print(table(found), flush=True)
+            began = time.monotonic()
+            found = getattr(self, f"_{part}")(size, is_full)
+            print(table(found), remarks(found), sep="\n", flush=True)
+            _say(began, f"{part} at {size.alarms:,} alarms")
             rows += found
         return rows
 
-    def _webhook(self, size: Size) -> list[Row]:
-        return webhook.measure(
-            self.full, self.mysql, self.broker, stored=size.alarms, seconds=self.options.seconds / 10
-        )
+    def _memory(self, size: Size, is_full: bool) -> list[Row]:
+        """At rest: this system was started and given its stock, and has done nothing since but its sweeps."""
+        return [] if is_full else memory.measure(self.full, when="at rest")
 
-    def _pipeline(self, size: Size) -> list[Row]:
+    def _webhook(self, size: Size, is_full: bool) -> list[Row]:
+        with self.empty.asleep():
+            return webhook.measure(
+                self.full, self.mysql, self.broker, stored=size.alarms, seconds=self.options.seconds * INTAKE
+            )
+
+    def _pipeline(self, size: Size, is_full: bool) -> list[Row]:
         return pipeline.measure(
-            self.bare, self.full, self.empty, self.mysql, seconds=self.options.seconds, stored=size.alarms
+            self.bare,
+            self.full,
+            self.empty,
+            self.mysql,
+            self.broker,
+            idle_seconds=self.options.seconds * IDLE,
+            busy_seconds=self.options.seconds * (1 if is_full else SMALL),
+            stored=size.alarms,
         )
 
-    def _crowd(self, size: Size) -> list[Row]:
+    def _crowd(self, size: Size, is_full: bool) -> list[Row]:
         """Ten orders of one alarm at an exchange that is 80 ms away, against one round trip of the first."""
         with ExitStack() as stack:
-            system, _ = self._start(stack, f"crowd{size.alarms}", 3, paper_options=("--latency-ms", str(LATENCY)))
+            stack.enter_context(self.full.asleep())
+            stack.enter_context(self.empty.asleep())
+            slow = ("--latency-ms", str(LATENCY))
+            system, _ = self._start(stack, f"crowd{size.alarms}", 3, paper_options=slow)
             laps = [pipeline.spread_of_one_alarm(system, self.mysql, CROWD) for _ in range(ROUNDS)]
         pairs = [(LATENCY, last - first + LATENCY) for first, last in laps]
-        row = of_pairs("ten accounts, last order against one round trip", "ms", pairs, Goal(1.5))
-        return [row]
+        return [of_pairs("ten accounts, last order against one round trip", "ms", pairs, Goal(1.5))]
+
+    def _candles(self, size: Size, is_full: bool) -> list[Row]:
+        with self.empty.asleep(), self.full.asleep("web", "worker", "beat"):
+            return candles.measure(
+                self.full,
+                self.home,
+                self.stretches,
+                stored=size.klines,
+                seconds=self.options.seconds,
+                is_full=is_full,
+            )
+
+    def _klines(self, size: Size, is_full: bool) -> list[Row]:
+        with self.empty.asleep():
+            return reads.measure_candles(
+                self.full, self.mysql, stored=size.klines, seconds=self.options.seconds * READS
+            )
+
+    def _pages(self, size: Size, is_full: bool) -> list[Row]:
+        with self.empty.asleep():
+            return reads.measure(self.full, self.mysql, stored=size.alarms, seconds=self.options.seconds * READS)
+
+    def _overview(self, size: Size, is_full: bool) -> list[Row]:
+        with self.empty.asleep():
+            return reads.measure_queries(self.full, stored=size.alarms)
 
 
-def _python(system: BenchSystem, *argv: str) -> str:
-    command = [sys.executable, "-m", *argv]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | system.env, check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout.splitlines()[-1]
+def _say(began: float, what: str) -> None:
+    print(f"-- {what}, {time.monotonic() - began:.0f} s\n", flush=True)
 
 
 def machine() -> dict[str, Any]:
@@ -120,15 +164,29 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a round at 50 alarms a second")
     parser.add_argument("--only", nargs="*", default=PARTS, choices=PARTS)
     options = parser.parse_args()
-    home = scratch_folder()
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING")
+    began, home = time.monotonic(), scratch_folder()
     try:
         rows = run(options, home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    said = {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **machine(), "rows": [row.as_json() for row in rows]}
-    RESULTS.write_text(json.dumps(said, indent=1) + "\n")
-    print(table(rows))
+    asked = {"share": options.share, "seconds": options.seconds, "parts": list(options.only)}
+    said = {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **machine(), **asked}
+    said["rows"] = [row.as_json() for row in rows]
+    RESULTS.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+    print(table(rows), growth(rows), _verdicts(rows), sep="\n\n")
+    _say(began, f"all of it; {RESULTS.relative_to(ROOT)} has the figures")
     return 0
+
+
+def _verdicts(rows: list[Row]) -> str:
+    """Return in a sentence which goals are met, and name those that are not."""
+    aimed = [row for row in rows if row.goal]
+    missed = [f"{row.name} ({row.rows_stored:,} stored)" for row in aimed if row.verdict != "met"]
+    return f"{len(aimed) - len(missed)} of {len(aimed)} goals are met." + "".join(
+        f"\n  missed: {each}" for each in missed
+    )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import itertools
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,9 +36,9 @@ class BenchMariaDB(OwnMariaDB):
         kept = [word for word in super().argv() if "buffer-pool" not in word]
         return [*kept, f"--innodb-buffer-pool-size={POOL}", "--innodb-log-file-size=512M", "--local-infile=1"]
 
-    def connect(self, schema: str | None = None) -> Connection:
+    def connect(self, schema: str | None = None, **options: Any) -> Connection:
         """Return a connection as root."""
-        named = {"database": schema} if schema else {}
+        named = options | ({"database": schema} if schema else {})
         return MySQLdb.connect(host="127.0.0.1", port=self.port, user="root", charset="utf8mb4", **named)
 
 
@@ -71,6 +73,39 @@ class BenchSystem(LiveSystem):
     @property
     def webhook(self) -> str:
         return f"/webhook/{self.secret}"
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """Return the settings that say nothing of databases and the broker: for SQLite beside the same exchange."""
+        return {name: value for name, value in self.env.items() if not name.endswith(("DATABASE_URL", "BROKER_URL"))}
+
+    @contextmanager
+    def running(self) -> Iterator[Supervisor]:
+        """Run it, so that its processes can be put to sleep and looked at."""
+        with super().running() as supervisor:
+            self.supervisor = supervisor
+            yield supervisor
+
+    def pids(self) -> dict[str, int]:
+        """Return the leader of each kind of process by its name."""
+        return self.supervisor.pids()
+
+    def leaders(self, mysql: "BenchMariaDB", broker: OwnRedis) -> dict[str, int]:
+        """Return all that an alarm keeps busy, by name: our processes and the two servers."""
+        servers = {"database": mysql.process, "broker": broker.process}
+        return self.pids() | {name: process.pid for name, process in servers.items() if process}
+
+    @contextmanager
+    def asleep(self, *names: str) -> Iterator[None]:
+        """Stop these processes, by default all, for the length of the block: they take no processor time."""
+        chosen = [pid for name, pid in self.pids().items() if name.startswith(names or ("",))]
+        try:
+            for pid in chosen:
+                os.killpg(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in chosen:
+                os.killpg(pid, signal.SIGCONT)
 
 
 @dataclass
@@ -139,6 +174,23 @@ def alarm(order: str = "order open long", *, ticker: str = "BTCUSDT.P", strategy
         "n": next(_number),
     }
     return json.dumps(said).encode()
+
+
+def inside(env: Mapping[str, str], module: str, *argv: str) -> Any:
+    """Run a module in a system's environment and return the JSON that its last line is."""
+    printed = _run(env, "-m", module, *argv)
+    return json.loads(printed.splitlines()[-1])
+
+
+def manage(env: Mapping[str, str], *argv: str) -> None:
+    """Run a management command."""
+    _run(env, "manage.py", *argv)
+
+
+def _run(env: Mapping[str, str], *argv: str) -> str:
+    command = [sys.executable, *argv]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | env, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
 
 
 def schema_of(url: str) -> str:

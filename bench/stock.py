@@ -4,10 +4,14 @@ Every alarm was decided on; every fifth opened an operation that is closed by no
 flight, so that a system started on it has only its own work to do.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from MySQLdb.connections import Connection
+if TYPE_CHECKING:
+    from MySQLdb.connections import Connection
 
 BATCH = 100_000
 TICKERS = ("BTC", "ETH", "SOL", "LTC", "ADA", "XRP", "BNB", "LINK", "DOGE", "AVAX")
@@ -24,7 +28,7 @@ class Size:
     operations: int
     klines: int
 
-    def part(self, share: float) -> "Size":
+    def part(self, share: float) -> Size:
         return Size(round(self.alarms * share), round(self.operations * share), round(self.klines * share))
 
 
@@ -150,6 +154,12 @@ class Stock:
                 f" VALUES ({number}, 'usdtm', '{TICKERS[number]}-USDT', '1m', 0, 0, 1, '', NOW(6), NOW(6))"
             )
             self._fill_series(number, rows // SERIES)
+        ends = "SELECT series_id, MIN(open_time) AS oldest, MAX(open_time) AS newest"
+        self._run(
+            f"UPDATE {self.market}.market_series s JOIN ({ends} FROM {self.market}.market_kline"
+            f" WHERE series_id <= {SERIES} GROUP BY series_id) k ON k.series_id = s.id"
+            " SET s.first_open_time = k.oldest, s.last_open_time = k.newest"
+        )
         self._run(f"ANALYZE TABLE {self.market}.market_kline")
 
     def _fill_series(self, series: int, rows: int) -> None:

@@ -5,12 +5,14 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import MySQLdb
 
+from bench.groups import Spent
 from bench.load import Result, drive, post
 from bench.measure import ROUNDS, Goal, Row, of_pairs, percentile
 from bench.scene import BenchMariaDB, BenchSystem, alarm, schema_of, settle
@@ -29,7 +31,7 @@ def insert_rows(port: int, schema: str, seconds: float, name: str) -> list[float
     """Insert and commit rows over one connection for `seconds`; return the milliseconds of each."""
     connection = MySQLdb.connect(host="127.0.0.1", port=port, user="root", database=schema, charset="utf8mb4")
     connection.autocommit(True)
-    cursor, took = connection.cursor(), []
+    cursor, took = connection.cursor(), list[float]()
     deadline = time.perf_counter() + seconds
     for number in itertools.count():
         began = time.perf_counter()
@@ -83,67 +85,120 @@ def bodies(system: BenchSystem) -> Iterator[bytes]:
         yield post(system.webhook, alarm(strategy="Nobody"))
 
 
+Round = dict[str, Result]
+# In which order the ways are measured does not matter in the long run: it is turned round by round
+RUNNING, WEB_ONLY, FLOOR = "everything running", "web alone", "floor"
+
+
 def measure(system: BenchSystem, mysql: BenchMariaDB, broker: OwnRedis, *, stored: int, seconds: float) -> list[Row]:
-    """Return the rows about the webhook."""
-    schema = schema_of(system.env["ALARMS_DATABASE_URL"])
+    """Return the rows about the webhook.
+
+    The goals are for a system with everything running, where worker and beat want the same two cores; beside them
+    stand the figures of the web process alone, worker and beat put to sleep, which is what the intake itself costs.
+    """
+    intake = Intake(system, mysql, system.leaders(mysql, broker))
     rows: list[Row] = []
     for clients in (1, 16, 64):
-        pairs = [_round(system, mysql, schema, clients, seconds, number % 2 == 0) for number in range(ROUNDS)]
-        rows += _rows(clients, pairs)
-    rows.append(_without_broker(system, broker, seconds))
+        rounds = [intake.round(clients, seconds, number) for number in range(ROUNDS)]
+        rows += _rows(clients, RUNNING, rounds)
+        rows += _rows(clients, WEB_ONLY, rounds, intake.cost[clients])
+    rows.append(intake.without_broker(broker, seconds))
     return [replace(row, rows_stored=stored) for row in rows]
 
 
-def _round(
-    system: BenchSystem, mysql: BenchMariaDB, schema: str, clients: int, seconds: float, floor_first: bool
-) -> tuple[Result, Result]:
-    ways = [
-        lambda: floor(mysql, schema, clients=clients, seconds=seconds),
-        lambda: drive(system.port, bodies(system), clients=clients, seconds=seconds),
-    ]
-    results = []
-    for way in ways if floor_first else reversed(ways):
-        results.append(way())
-        settle()
-    return (results[0], results[1]) if floor_first else (results[1], results[0])
+class Intake:
+    """Measures one way of taking alarms in after the other, each with nothing left over from the one before."""
 
+    def __init__(self, system: BenchSystem, mysql: BenchMariaDB, leaders: dict[str, int]) -> None:
+        self.system, self.mysql, self.leaders = system, mysql, leaders
+        # Processor milliseconds of an answer, by process: the newest lap of each number of clients
+        self.cost: dict[int, dict[str, float]] = {}
+        self.schema = schema_of(system.env["ALARMS_DATABASE_URL"])
 
-def _rows(clients: int, pairs: list[tuple[Result, Result]]) -> list[Row]:
-    failed = sum(subject.failed for _, subject in pairs)
-    notes = {"failed": failed, "answers": sum(len(subject.milliseconds) for _, subject in pairs)}
-    if clients == 1:
-        return [
-            _of("webhook, 1 client, p50", "ms", pairs, lambda each: percentile(each.milliseconds, 50), Goal(4), notes)
-        ]
-    goal = Goal(0.2, is_most=False) if clients == 16 else None
-    return [
-        _of(f"webhook, {clients} clients", "answers/s", pairs, lambda each: each.rate, goal, notes),
-        _of(
-            f"webhook, {clients} clients, p99",
-            "ms",
-            pairs,
-            lambda each: percentile(each.milliseconds, 99),
-            Goal(3),
-            notes,
-        ),
-    ]
+    def round(self, clients: int, seconds: float, number: int) -> Round:
+        """Measure every way once."""
+        ways = {
+            FLOOR: lambda: floor(self.mysql, self.schema, clients=clients, seconds=seconds),
+            RUNNING: lambda: self.drive(clients, seconds),
+            WEB_ONLY: lambda: self.drive_web_alone(clients, seconds),
+        }
+        names = list(ways)
+        turned = names[number % len(names) :] + names[: number % len(names)]
+        return {name: self._then_rest(ways[name]) for name in turned}
 
+    def drive(self, clients: int, seconds: float) -> Result:
+        return drive(self.system.port, bodies(self.system), clients=clients, seconds=seconds)
 
-def _of(name, unit, pairs, value, goal, notes):
-    return of_pairs(name, unit, [(value(below), value(above)) for below, above in pairs], goal, notes=notes)
+    def drive_web_alone(self, clients: int, seconds: float) -> Result:
+        with self.system.asleep("worker", "beat"):
+            spent = Spent(self.leaders)
+            result = self.drive(clients, seconds)
+            self.cost[clients] = spent.milliseconds(len(result.milliseconds))
+            self.rest()
+        return result
 
+    def without_broker(self, broker: OwnRedis, seconds: float) -> Row:
+        """Compare the webhook while the broker stands still with itself."""
+        pairs = [(self._p50(seconds), self._p50_without(broker, seconds)) for _ in range(ROUNDS)]
+        return of_pairs("webhook, Redis stopped, p50", "ms", pairs, Goal(1.1))
 
-def _without_broker(system: BenchSystem, broker: OwnRedis, seconds: float) -> Row:
-    def p50() -> float:
-        return percentile(drive(system.port, bodies(system), clients=1, seconds=seconds).milliseconds, 50)
-
-    pairs = []
-    for _ in range(ROUNDS):
-        with_it = p50()
+    def _p50_without(self, broker: OwnRedis, seconds: float) -> float:
         assert broker.process
         broker.process.send_signal(signal.SIGSTOP)
-        without_it = p50()
-        broker.process.send_signal(signal.SIGCONT)
+        try:
+            return self._p50(seconds)
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+            settle()
+
+    def _p50(self, seconds: float) -> float:
+        return percentile(self._then_rest(lambda: self.drive(1, seconds)).milliseconds, 50)
+
+    def _then_rest(self, way: Callable[[], Result]) -> Result:
+        result = way()
+        self.rest()
         settle()
-        pairs.append((with_it, without_it))
-    return of_pairs("webhook, Redis stopped, p50", "ms", pairs, Goal(1.1))
+        return result
+
+    def rest(self) -> None:
+        """Let nothing wait: routing the backlog would take the processor from whatever is measured next."""
+        connection = self.mysql.connect(self.schema)
+        connection.cursor().execute("UPDATE alarms_alarm SET status = 'ignored' WHERE status = 'received'")
+        connection.commit()
+        connection.close()
+
+
+def _rows(clients: int, way: str, rounds: list[Round], cost: dict[str, float] | None = None) -> list[Row]:
+    pairs = [(each[FLOOR], each[way]) for each in rounds]
+    failed = sum(subject.failed for _, subject in pairs)
+    notes: dict[str, Any] = {"failed": failed, "answers": sum(len(subject.milliseconds) for _, subject in pairs)}
+    if cost:
+        notes["processor_ms_an_answer"] = cost
+    is_goal = way == RUNNING
+    name = f"webhook, {clients} client{'s' if clients > 1 else ''}{'' if is_goal else ', web alone'}"
+    if clients == 1:
+        return [_row(f"{name}, p50", "ms", pairs, _p50, Goal(4) if is_goal else None, notes)]
+    rate = Goal(0.2, is_most=False) if is_goal and clients == 16 else None
+    return [
+        _row(name, "answers/s", pairs, lambda each: each.rate, rate, notes),
+        _row(f"{name}, p99", "ms", pairs, _p99, Goal(3) if is_goal else None, {}),
+    ]
+
+
+def _p50(result: Result) -> float:
+    return percentile(result.milliseconds, 50)
+
+
+def _p99(result: Result) -> float:
+    return percentile(result.milliseconds, 99)
+
+
+def _row(
+    name: str,
+    unit: str,
+    pairs: list[tuple[Result, Result]],
+    value: Callable[[Result], float],
+    goal: Goal | None,
+    notes: dict[str, Any],
+) -> Row:
+    return of_pairs(name, unit, [(value(below), value(above)) for below, above in pairs], goal, notes=notes)

@@ -30,7 +30,7 @@ def refresh_instruments() -> None:
 
 @shared_task
 def sweep_series() -> None:
-    """Repair every followed series that has no schedule of its own, the longest neglected first, for a slice of time."""
+    """Repair each followed series without a schedule of its own, the longest neglected first, for a slice of time."""
     deadline = time.monotonic() + A_SLICE
     followed = Series.objects.filter(is_followed=True).exclude(pk__in=following.scheduled())
     for series in followed.order_by(F("repaired_at").asc(nulls_first=True), "id"):

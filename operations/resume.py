@@ -30,8 +30,15 @@ def may_enter(lane: Lane) -> bool:
     Where they may not, entries that need wait no longer are denied.
     """
     entries = lane.orders.filter(role=Order.Role.ENTRY, status=OrderStatus.CREATED)
-    # Where nothing can be sent, or all that waits is denied, nothing is asked either
-    if not entries.exists() or is_paused(lane) or above_ceiling(lane.account) or _is_compared(lane):
+    if not entries.exists():
+        # One that comes a moment later must not slip through
+        return is_current(lane, timezone.now())
+    # Above the ceiling nothing is asked: whatever waits there is denied
+    if above_ceiling(lane.account):
+        return True
+    if is_paused(lane):
+        return False
+    if _is_compared(lane):
         return True
     for order in entries.select_related("lane__account", "operation__strategy", "decision").order_by("id"):
         denial = _denial_of(order)
@@ -45,15 +52,12 @@ def take_up_exits(lane: Lane) -> None:
 
     Where that cannot be asked the exit goes its way: to stay in a position is the greater risk.
     """
-    if is_paused(lane):
-        return
     long_ago = timezone.now() - ABSENCE
     waiting = lane.orders.filter(role=Order.Role.EXIT, status=OrderStatus.CREATED, created_at__lt=long_ago)
     for order in waiting.select_related("lane__account", "operation__strategy", "decision").order_by("id"):
         try:
-            report = connect(lane.account).order(
-                Market(lane.market), lane.symbol, client_order_id=order.client_order_id
-            )
+            client, market = connect(lane.account), Market(lane.market)
+            report = client.order(market, lane.symbol, client_order_id=order.client_order_id)
         except OrderNotFound:
             continue
         except ExchangeError as error:

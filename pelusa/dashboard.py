@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Model, QuerySet, Subquery
+from django.db.models import Func, Model, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -72,8 +72,10 @@ def _tile_groups(request: HttpRequest, since: datetime) -> list[dict[str, Any] |
 
 
 def _newest(model: type[Model]) -> QuerySet[Any]:
-    rows = model._default_manager.order_by("-pk")
-    return rows.filter(pk__gt=Subquery(rows.values("pk")[:1]) - ROWS_LOOKED_AT)
+    rows = model._default_manager.order_by()
+    # MAX and not the first of a sorted query: only that is a constant to MariaDB, which else walks the whole key
+    newest = rows.annotate(newest=Func("pk", function="MAX")).values("newest")
+    return rows.filter(pk__gt=Subquery(newest) - ROWS_LOOKED_AT)
 
 
 def _tiles(

@@ -223,6 +223,17 @@ def test_r22_a_difference_seen_once_holds_the_entry_and_the_second_look_denies_i
     assert [row["client_order_id"][0] for row in paper.ledger()] == ["p", "h"]
 
 
+def test_r22_a_difference_that_was_seen_while_all_was_compared_lately_holds_entries_too(
+    strategy: Strategy, account: Account, paper: PaperExchange
+) -> None:
+    act(strategy)
+    by_hand(account, Side.SELL, "0.01")
+    pass_time(RECENTLY.total_seconds() + 1)
+    compare_positions(account)
+    assert act(strategy).status == "created"
+    assert len(paper.ledger()) == 2
+
+
 def test_r22_a_difference_that_went_away_lets_the_entry_go(strategy: Strategy, account: Account) -> None:
     act(strategy)
     be_absent()

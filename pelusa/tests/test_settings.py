@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pelusa.environment import database
 from pelusa.livesystem import ROOT
 
 BAD = {
@@ -52,3 +53,10 @@ def test_nothing_configured_starts_and_makes_its_secrets_once(tmp_path: Path) ->
 
 def test_an_empty_value_counts_as_not_there(tmp_path: Path) -> None:
     assert start(tmp_path, **dict.fromkeys(BAD, "")).returncode == 0
+
+
+def test_only_the_store_of_candles_may_hand_files_to_its_server(tmp_path: Path) -> None:
+    url = "mysql://pelusa:secret@db/schema"
+    sending = database("MARKET_DATABASE_URL", url, test_dir=tmp_path, sends_files=True)
+    assert sending["OPTIONS"]["local_infile"] is True
+    assert "local_infile" not in database("DATABASE_URL", url, test_dir=tmp_path)["OPTIONS"]

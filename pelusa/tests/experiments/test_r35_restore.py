@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pelusa.livesystem import DATABASES
-from pelusa.tests.experiments.rig import Rig, rigged
+from pelusa.livesystem import DATABASES, wait_until
+from pelusa.tests.experiments.rig import PATIENCE, Rig, rigged
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600), pytest.mark.xdist_group("r35")]
 
@@ -96,17 +96,18 @@ def test_r35_yesterdays_books_send_nothing_again_and_take_no_entry_before_a_pers
         trade(rig, "order open long", ENTERED)
         assert sent(rig) == before, "no entry before a person has looked"
         assert set(reasons(rig)) <= {"kill_switch", "books_differ"}
-        rig.witness.ask("reconcile")
-        time.sleep(2.5)
-        assert rig.witness.ask("reconcile").startswith("4 differences")
-        differing = {lane["symbol"] for lane in rig.witness.ask("lanes") if lane["frozen_reason"] == "books_differ"}
-        assert differing == {symbol_of(rig, lane) for lane in (*LEFT, *ENTERED)}
+        expected = {symbol_of(rig, lane) for lane in (*LEFT, *ENTERED)}
+        wait_until(lambda: frozen(rig) == expected, seconds=PATIENCE, what="for two looks at every lane")
         rig.system.manage("shell", "-v", "0", "-c", RELEASE)
         trade(rig, "order close long", HELD)
         trade(rig, "order open long", HELD)
         assert len(sent(rig)) == len(before) + 2 * len(HELD)
         trade(rig, "order open long", ENTERED)
         assert len(sent(rig)) == len(before) + 2 * len(HELD), "no entry where the books differ"
+
+
+def frozen(rig: Rig) -> set[str]:
+    return {lane["symbol"] for lane in rig.witness.ask("lanes") if lane["frozen_reason"] == "books_differ"}
 
 
 def symbol_of(rig: Rig, lane: int) -> str:
