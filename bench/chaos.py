@@ -232,7 +232,7 @@ def survives(look: Callable[[], bool]) -> Callable[[], bool]:
 
 def run(options: argparse.Namespace, home: Path) -> int:
     dice, tally = random.Random(options.seed), Tally()
-    with own_servers(home) as (mysql, broker):
+    with own_servers(OwnMariaDB(home), OwnRedis(home)) as (mysql, broker):
         system = LiveSystem(home, mysql.url, broker.url, workers=WORKERS)
         os.environ.update(system.env)
         django.setup()

@@ -20,8 +20,8 @@ from loguru import logger
 from bench import candles, memory, pipeline, reads, webhook
 from bench.books import CROWD
 from bench.measure import ROUNDS, Goal, Row, growth, of_pairs, remarks, table
-from bench.scene import BareSystem, BenchMariaDB, BenchSystem, bench_servers, inside
-from bench.servers import OwnRedis, scratch_folder
+from bench.scene import BareSystem, BenchMariaDB, BenchSystem, inside
+from bench.servers import OwnRedis, own_servers, scratch_folder
 from bench.stock import FULL, Size, Stock
 from pelusa.livesystem import ROOT
 from pelusa.processes import WORKER_THREADS
@@ -39,7 +39,7 @@ IDLE, INTAKE, READS, SMALL = 1 / 10, 1 / 30, 1 / 60, 1 / 6
 def run(options: argparse.Namespace, home: Path) -> list[Row]:
     """Return every row that was asked for."""
     size = FULL.part(options.share)
-    with bench_servers(home) as (mysql, broker), ExitStack() as stack:
+    with own_servers(BenchMariaDB(home), OwnRedis(home)) as (mysql, broker), ExitStack() as stack:
         bench = Bench(home, mysql, broker, options, stack)
         rows: list[Row] = []
         for share in SHARES:

@@ -42,20 +42,6 @@ class BenchMariaDB(OwnMariaDB):
         return MySQLdb.connect(host="127.0.0.1", port=self.port, user="root", charset="utf8mb4", **named)
 
 
-@contextmanager
-def bench_servers(home: Path) -> Iterator[tuple[BenchMariaDB, OwnRedis]]:
-    """Run MariaDB and Redis for the length of the block."""
-    mysql, broker = BenchMariaDB(home), OwnRedis(home)
-    mysql.install()
-    try:
-        mysql.start()
-        broker.start()
-        yield mysql, broker
-    finally:
-        mysql.kill()
-        broker.kill()
-
-
 @dataclass
 class BenchSystem(LiveSystem):
     """Pelusa as `make run` runs it, or only some of its processes."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import MySQLdb
 import redis
@@ -90,6 +91,9 @@ class OwnMariaDB(OwnServer):
         return True
 
 
+Database = TypeVar("Database", bound=OwnMariaDB)
+
+
 class OwnRedis(OwnServer):
     """The broker, without a disk: what it held is gone when it dies."""
 
@@ -115,9 +119,8 @@ class OwnRedis(OwnServer):
 
 
 @contextmanager
-def own_servers(home: Path) -> Iterator[tuple[OwnMariaDB, OwnRedis]]:
-    """Run both for the length of the block."""
-    mysql, broker = OwnMariaDB(home), OwnRedis(home)
+def own_servers(mysql: Database, broker: OwnRedis) -> Iterator[tuple[Database, OwnRedis]]:
+    """Run both for the length of the block, the database on an empty data folder."""
     mysql.install()
     try:
         mysql.start()
