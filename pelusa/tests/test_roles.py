@@ -33,6 +33,8 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "get-k-line-data": READ,
     # Leads to the one above
     "get-k-line-data/": dict.fromkeys(METHODS, EVERYBODY),
+    # The language of the pages, kept in a cookie
+    "i18n/setlang/": dict.fromkeys(METHODS, EVERYBODY),
     "webhook": {"POST": EVERYBODY},
     "webhook/": {"POST": EVERYBODY},
     "webhook/<str:secret>": {"POST": EVERYBODY},
