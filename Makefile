@@ -17,13 +17,14 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-mysql experiments chaos bench coverage lint format up down clean
+.PHONY: help demo run test test-mysql test-browser experiments chaos bench coverage lint format up down clean
 
 help:
 	@echo "make demo        see it work: everything embedded, real alarms become paper orders (ONCE=1: then stop)"
 	@echo "make run         the same processes, without the demo's data, from .env"
 	@echo "make test        the test suite on SQLite and the embedded broker"
 	@echo "make test-mysql  the same, and the tests of real servers, on MySQL and Redis"
+	@echo "make test-browser  the back office in Debian's Chromium, at desk and phone width, in both languages"
 	@echo "make chaos       everything dies at random while alarms arrive; no order may be doubled or lost (SHORT=1)"
 	@echo "make bench       every goal of docs/performance.md beside its floor, at size, in about 25 minutes (SHARE=0.01)"
 	@echo "make lint        formatter, linter, types, import rule, migrations, check --deploy"
@@ -38,9 +39,12 @@ run: .venv/.runtime
 test: .venv/.dev
 	@$(ON) embedded $(RUN) -m pytest -n $(JOBS) $(ARGS)
 
-# The empty -m takes the tests of real servers in again.
+# This -m takes the tests of real servers in again.
 test-mysql: .venv/.dev .venv/.mysql
-	@$(ON) servers $(RUN) -m pytest -n $(JOBS) -m "" $(ARGS)
+	@$(ON) servers $(RUN) -m pytest -n $(JOBS) -m "not browser" $(ARGS)
+
+test-browser: .venv/.dev
+	@$(ON) embedded $(RUN) -m pytest -m browser pelusa/tests/browser $(ARGS)
 
 experiments: .venv/.dev .venv/.mysql
 	@$(ON) servers $(RUN) -m pytest -m "" pelusa/tests/experiments $(ARGS)

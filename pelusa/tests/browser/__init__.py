@@ -1,0 +1,1 @@
+"""The back office in a real browser, on real processes: `make test-browser`."""
