@@ -5,6 +5,9 @@ is stored no answer is a 5xx, since TradingView would send it again; when nothin
 it does.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.conf import settings
 from django.db import Error
 from django.http import HttpRequest, JsonResponse
@@ -27,6 +30,8 @@ def receive(request: HttpRequest, secret: str = "") -> JsonResponse:
     """Store one alarm and say under which id."""
     if request.method != "POST":
         return error_answer(request, 405, "method_not_allowed", "Post the alarm.", headers={"Allow": "POST"})
+    if "HTTP_TRANSFER_ENCODING" in request.META:
+        return error_answer(request, 411, "length_required", "Name the message's length: it is not read in chunks.")
     head, size = _read(request)
     named, body = take_secret(head)
     if not _opens(secret or named):
@@ -61,15 +66,28 @@ def _opens(given: str | None) -> bool:
 
 def _answer(request: HttpRequest, body: bytes, size: int) -> JsonResponse:
     address = request.client_address  # type: ignore[attr-defined]
-    if size > settings.WEBHOOK_MAX_BODY:
-        detail = (
-            f"The message has {size} bytes or more; the most is {settings.WEBHOOK_MAX_BODY}. Its beginning is kept."
-        )
-        return _unreadable(request, 413, record_unreadable(body, address, "too_large", detail))
+    refusal = _why_unread(request.META, size)
+    if refusal:
+        http_status, reason, detail = refusal
+        return _unreadable(request, http_status, record_unreadable(body, address, reason, detail))
     receipt = record_alarm(body, address)
     if receipt.status == Alarm.Status.INVALID:
         return _unreadable(request, 422, receipt)
     return JsonResponse({"id": receipt.alarm_id, "status": receipt.status})
+
+
+def _why_unread(meta: Mapping[str, Any], size: int) -> tuple[int, str, str] | None:
+    """Return status, reason and sentence when the message is not even looked into."""
+    limit = settings.WEBHOOK_MAX_BODY
+    if size > limit:
+        return 413, "too_large", f"The message has {size} bytes or more; the most is {limit}. Its beginning is kept."
+    if meta.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
+        return 415, "encoded", "The message is compressed; plain text is expected."
+    declared = str(meta.get("CONTENT_LENGTH", ""))
+    # `Key: value` text makes sense wherever it is cut: 0.01 of a quantity may be the start of 0.015
+    if declared.isdigit() and size < int(declared):
+        return 422, "cut_short", f"The message ended after {size} of {declared} bytes."
+    return None
 
 
 def _unreadable(request: HttpRequest, http_status: int, receipt: Receipt) -> JsonResponse:
