@@ -117,7 +117,7 @@ def words_of(alarm: Alarm) -> str:
 
 def sentence_of(alarm: Alarm) -> str:
     """Return why the alarm as a whole ended as it did; empty while it waits."""
-    return alarm.detail or (explain(alarm.reason, {}) if alarm.reason else "")
+    return alarm.detail or (explain(alarm.reason, {"original": alarm.original_id}) if alarm.reason else "")
 
 
 def _meaning(alarm: Alarm) -> tuple[tuple[str, str], ...]:

@@ -125,9 +125,10 @@ def keep_our_logging(**kwargs: Any) -> None:
 
 @worker_ready.connect
 def begin_with_what_is_unknown(sender: Any, **kwargs: Any) -> None:
-    """Read the lists of instruments once at start, without which no strategy can be made, and look at all books."""
+    """Read the lists of instruments once at start, without which no strategy can be made; look at books and worths."""
     sender.app.send_task("market.tasks.refresh_instruments")
     sender.app.send_task("operations.tasks.compare_books")
+    sender.app.send_task("exchange.tasks.take_equity_points")
 
 
 @worker_ready.connect

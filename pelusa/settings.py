@@ -206,7 +206,8 @@ UNFOLD = {
     "SITE_URL": None,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("pelusa/favicon.svg")}],
     "STYLES": [lambda request: static("pelusa/admin.css")],
-    "DASHBOARD_CALLBACK": "pelusa.dashboard.first_page",
+    "SCRIPTS": [lambda request: static("pelusa/live.js")],
+    "DASHBOARD_CALLBACK": "pelusa.office.overview.first_page",
     "SIDEBAR": {"show_search": True, "navigation": "pelusa.navigation.sidebar"},
     "ENVIRONMENT": "pelusa.navigation.environment_badge",
 }

@@ -109,6 +109,12 @@ def test_what_an_alarm_says_is_shown_and_never_run() -> None:
         assert "<b>BTC" not in text
 
 
+def test_a_redelivery_names_the_alarm_that_it_repeats() -> None:
+    original = make_alarm(status="processed")
+    make_alarm(status="duplicate", reason="redelivery", original=original)
+    assert f"The same alarm came before as {original.pk}; it trades nothing." in page(browser_of(), LIST)
+
+
 def test_a_redelivery_and_its_original_point_at_each_other() -> None:
     original = make_alarm(status="processed")
     again = make_alarm(status="duplicate", original=original)

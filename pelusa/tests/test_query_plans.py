@@ -19,7 +19,7 @@ from operations import tasks
 from operations.lifecycle import close_by_hand
 from operations.models import Lane, Limits, Operation, Order
 from operations.states import OrderStatus
-from pelusa import dashboard
+from pelusa.office import tiles
 from pelusa.testing import DATABASES, PaperExchange, alarm_body, list_instruments, make_account, make_strategy
 from pelusa.tests.browsing import browser_of
 from pelusa.tests.plans import BIG, Plans, explained
@@ -202,7 +202,7 @@ def test_pages_of_candles_scan_nothing(strategy: Strategy) -> None:
 
 def test_the_overview_page_scans_nothing(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
     # As many as it looks at are stored here
-    monkeypatch.setattr(dashboard, "ROWS_LOOKED_AT", 1_000)
+    monkeypatch.setattr(tiles, "ROWS_LOOKED_AT", 1_000)
     open_one(strategy)
     browser = browser_of()
     with explained() as plans:

@@ -1,6 +1,6 @@
 "use strict";
 // Keep parts of a page as they are now: <section data-live="address" data-every="3000">, whose address answers with the
-// HTML that belongs inside. Nobody is asked while the page is hidden; a part that could not be refreshed says so.
+// HTML that belongs inside; data-first says when it is asked for first. Nobody is asked while the page is hidden; a part that could not be refreshed says so.
 (() => {
     const EVERY = 3000;
 
@@ -38,7 +38,7 @@
 
     document.addEventListener("DOMContentLoaded", () => {
         for (const part of document.querySelectorAll("[data-live]")) {
-            setTimeout(keep, Number(part.dataset.every) || EVERY, part);
+            setTimeout(keep, Number(part.dataset.first ?? part.dataset.every ?? EVERY), part);
         }
     });
     document.addEventListener("visibilitychange", () => {

@@ -1,74 +1,38 @@
-"""The back office's first page: the last alarms and what became of each, what is held, and the last day in numbers."""
+"""The last day in numbers: how many alarms, decisions and orders came to what, each number a link to its rows."""
 
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Func, Model, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from alarms.admin import STATUS_COLOURS, lines_of
+from alarms.admin import STATUS_COLOURS
 from alarms.models import Alarm
-from exchange.backoffice import shown_number, without_secrets
-from operations.admin import OPERATION_COLOURS, ORDER_COLOURS, OUTCOME_COLOURS
-from operations.models import Decision, Lane, Operation, Order
+from operations.admin import ORDER_COLOURS, OUTCOME_COLOURS
+from operations.models import Decision, Lane, Order
 from operations.states import OrderStatus
 
-ALARMS_SHOWN = 10
-OPERATIONS_SHOWN = 20
-SPAN = timedelta(days=1)
 # Times have no index and rows come in their order: a day is looked for among the newest only
 ROWS_LOOKED_AT = 20_000
 # What the tiles' links filter by
 SPAN_WORD = "day"
 
 
-def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add what the page shows, as far as the user may see it; no query grows with the tables."""
-    since = timezone.now() - SPAN
-    if request.user.has_perm("alarms.view_alarm"):
-        context["last_alarms"] = lines_of(Alarm.objects.order_by("-id")[:ALARMS_SHOWN])
-    if request.user.has_perm("operations.view_operation"):
-        context["live_operations"] = _live_operations()
-    context["title"] = _("Overview")
-    context["tile_groups"] = [group for group in _tile_groups(request, since) if group]
-    return context
-
-
-@dataclass(frozen=True, slots=True)
-class HeldLine:
-    """A live operation as one line."""
-
-    operation: Operation
-    held: str
-    entered_at: str
-    colour: str
-
-
-def _live_operations() -> list[HeldLine]:
-    live = Operation.objects.filter(status__in=Operation.LIVE).select_related("strategy", "account").order_by("-id")
-    return [
-        HeldLine(
-            each, shown_number(each.held_quantity), shown_number(each.avg_entry_price), OPERATION_COLOURS[each.status]
-        )
-        for each in live.defer(*without_secrets("account__"))[:OPERATIONS_SHOWN]
-    ]
-
-
-def _tile_groups(request: HttpRequest, since: datetime) -> list[dict[str, Any] | None]:
+def tile_groups(request: HttpRequest, since: datetime) -> list[dict[str, Any]]:
+    """Return the groups that the user may see, each with its tiles."""
     alarms = _newest(Alarm).filter(received_at__gte=since)
     decisions = _newest(Decision).filter(created_at__gte=since)
     orders = _newest(Order).filter(created_at__gte=since)
-    return [
+    groups = [
         _tiles(request, _("Alarms"), alarms, "status", Alarm.Status.choices, STATUS_COLOURS),
         _tiles(request, _("Decisions"), decisions, "outcome", Decision.Outcome.choices, OUTCOME_COLOURS),
         _tiles(request, _("Orders"), orders, "status", Order.STATUS_CHOICES, ORDER_COLOURS),
         _to_settle(request),
     ]
+    return [group for group in groups if group]
 
 
 def _newest(model: type[Model]) -> QuerySet[Any]:
