@@ -119,11 +119,7 @@ def strategies_for(alarm: Alarm) -> list[Strategy]:
     """Return the strategies with the alarm's name whose instrument its ticker may mean, each compared exactly."""
     if not alarm.strategy:
         return []
-    found = (
-        Strategy.objects.filter(alarm_name=alarm.strategy, pair=alarm.pair)
-        .select_related("account")
-        .prefetch_related("legs")
-    )
+    found = Strategy.objects.filter(alarm_name=alarm.strategy, pair=alarm.pair).prefetch_related("legs")
     return [each for each in found.order_by("id") if each.alarm_name == alarm.strategy and _may_mean(alarm, each)]
 
 
@@ -133,15 +129,17 @@ def _may_mean(alarm: Alarm, strategy: Strategy) -> bool:
 
 def _answer(strategy: Strategy, alarm: Alarm) -> Decision:
     """Return what one strategy answers, once; tell a human when what the alarm was to close stays open."""
-    decided = Decision.objects.filter(alarm_id=alarm.pk, strategy=strategy).first()
-    decision = decided or _answer_first(strategy, alarm)
+    decision = _answer_once(strategy, alarm)
     if _was_to_close(alarm, decision):
         tell_of_ignored_close(decision)
     return decision
 
 
-def _answer_first(strategy: Strategy, alarm: Alarm) -> Decision:
-    """Let one strategy decide; what breaks in it is recorded as its answer and never reaches the others."""
+def _answer_once(strategy: Strategy, alarm: Alarm) -> Decision:
+    """Let one strategy decide; what breaks in it is recorded as its answer and never reaches the others.
+
+    Where it answered before a crash, that answer stands: `carry_out` finds it under the lane's lock.
+    """
     happened = happened_at(signal_of(alarm))
     facts = AlarmFacts(alarm.pk, alarm.leg, alarm.received_at, _price_of(alarm), alarm.quantity, happened)
     try:

@@ -8,10 +8,11 @@ anywhere here leaves either nothing sent, or one order that reconcile settles by
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from loguru import logger
 
@@ -25,10 +26,13 @@ from operations.limits import Denial, check_again, check_claim
 from operations.models import Decision, Lane, Operation, Order
 from operations.preparation import NotYet, Prepared, crumbs, doubt_position_mode, exit_quantity, nets, prepare
 from operations.states import CLOSED, UNFINISHED, WORKING, OrderStatus
-from operations.transitions import apply_report, move
+from operations.transitions import apply_report, hold_lane, move, move_held
 from strategies.models import Leg
 
 IN_TURN = (Order.Role.ENTRY, Order.Role.EXIT)
+SENT = UNFINISHED - {OrderStatus.CREATED}
+# What an order's turn depends on
+TURN = ("role", "status", "operation_id", "lane__paused_until", "lane__frozen_reason")
 # How long nothing is sent after a rate limit that names no time
 SHORT_PAUSE = timedelta(seconds=5)
 # How long an entry waits for an exit of its strategy that is tried again
@@ -45,8 +49,9 @@ def run_lane(lane: Lane, *, may_enter: bool = True) -> None:
     order was not sent, and the next sweep tries again.
     """
     held_back, failures = set[int](), list[ExchangeError]()
-    # An exit that passes is claimed by what let it pass, should the pause end meanwhile
-    while order := next_order(lane, may_enter=(enters := may_enter and not is_paused(lane)), held_back=held_back):
+    while head := next_order(lane, may_enter=may_enter, held_back=held_back):
+        # An exit that passes is claimed by what let it pass, should the pause end meanwhile
+        order, enters = in_full(head), may_enter and not _pauses(head.lane)
         try:
             submit(order, may_enter=enters, held_back=held_back)
         except NotYet as reason:
@@ -66,9 +71,12 @@ def run_lane(lane: Lane, *, may_enter: bool = True) -> None:
 
 
 def is_paused(lane: Lane) -> bool:
-    """Tell whether the exchange asked for silence on this lane's account."""
-    paused_until = Lane.objects.values_list("paused_until", flat=True).get(pk=lane.pk)
-    return paused_until is not None and paused_until > timezone.now()
+    """Tell whether the exchange asked for silence on this lane's account; asks the row, however old `lane` is."""
+    return _pauses(Lane.objects.only("paused_until").get(pk=lane.pk))
+
+
+def _pauses(lane: Lane) -> bool:
+    return lane.paused_until is not None and lane.paused_until > timezone.now()
 
 
 def pause(account: Account, limit: RateLimited) -> None:
@@ -86,24 +94,38 @@ def pause(account: Account, limit: RateLimited) -> None:
 def next_order(lane: Lane, *, may_enter: bool = True, held_back: Collection[int] = ()) -> Order | None:
     """Return the oldest order of the lane that waits, unless one that was sent has not ended.
 
-    A flip waits for the exit's fill. Where an unresolved order froze the lane, past entries that must wait, and past
-    what is `held_back` because it cannot be prepared now, only exits may go.
+    A flip waits for the exit's fill. Where an unresolved order froze the lane, past entries that must wait (all of them
+    during a pause), and past what is `held_back` because it cannot be prepared now, only exits may go. All is read
+    anew: `lane` only names the lane. Of the order itself no more is read than its turn depends on, see `in_full`.
     """
-    unfinished = (
-        lane.orders.filter(status__in=UNFINISHED, role__in=IN_TURN)
-        .select_related("lane__account", "operation__strategy", "decision")
-        .order_by("id")
-    )
+    unfinished = _unfinished().filter(lane=lane.pk)
     head = unfinished.first()
     if head is None:
         return None
     is_frozen = head.lane.frozen_reason == "unsettled"
-    # It need not be the oldest: an exit may have passed entries that had to wait
-    if unfinished.exclude(status=OrderStatus.CREATED).exists() and not is_frozen:
+    if head.is_one_sent and not is_frozen:
         return None
-    if is_frozen or head.pk in held_back or (_enters(head) and not may_enter):
-        return _passing_exit(list(unfinished), held_back)
-    return head
+    must_wait = head.pk in held_back or (_enters(head) and (not may_enter or _pauses(head.lane)))
+    goes: Order | None = _passing_exit(list(unfinished), held_back) if is_frozen or must_wait else head
+    return goes
+
+
+@cache
+def _unfinished() -> QuerySet[Any]:
+    """Return what waits for its turn or has not ended, oldest first. Kept: to build it takes as long as to run it."""
+    in_turn = Order.objects.filter(role__in=IN_TURN)
+    # What was sent need not be the oldest: an exit may have passed entries that had to wait
+    sent = Exists(in_turn.filter(status__in=SENT, lane=OuterRef("lane")))
+    unfinished = in_turn.filter(status__in=UNFINISHED).annotate(is_one_sent=sent)
+    return unfinished.select_related("lane").only(*TURN).order_by("id")
+
+
+def in_full(order: Order) -> Order:
+    """Return the order as its rows are now, with all that preparing and claiming ask of them.
+
+    By its key, so that the server has no plan to search: joined to the look for whose turn it is, it costs twice that.
+    """
+    return Order.objects.select_related("lane__account", "operation__strategy", "decision").get(pk=order.pk)
 
 
 def _passing_exit(unfinished: list[Order], held_back: Collection[int]) -> Order | None:
@@ -148,7 +170,7 @@ def submit_protection(order: Order) -> None:
     client = connect(order.lane.account)
     _await_turn(order, client)
     with transaction.atomic():
-        Lane.objects.select_for_update().get(pk=order.lane_id)
+        hold_lane(order.lane_id)
         is_ours = _to_submitted(order, order.quantity)
     if is_ours:
         _send(order, client)
@@ -164,9 +186,7 @@ def resend(order: Order) -> None:
     with transaction.atomic():
         _lock(order)
         # Asking took seconds: the brakes count as they are now
-        denial = _unwanted(
-            Order.objects.select_related("lane__account", "operation__strategy", "decision").get(pk=order.pk)
-        )
+        denial = _unwanted(order)
         if denial:
             _give_up(order, denial)
             return
@@ -185,9 +205,15 @@ def _await_turn(order: Order, client: BingX) -> None:
 
 
 def _lock(order: Order) -> None:
-    """Lock the account, over all whose lanes the limits count, and then the lane."""
-    Account.objects.select_for_update().get(pk=order.lane.account_id)
-    Lane.objects.select_for_update().get(pk=order.lane_id)
+    """Lock the account, over all whose lanes the limits count, and then the lane; read anew what else may change.
+
+    From then on the order's account, lane, operation and strategy are as they stay until the commit, or at most are
+    switched off meanwhile. The account's keys are not read: its client is there already.
+    """
+    account = Account.objects.select_for_update().defer("api_key", "api_secret").get(pk=order.lane.account_id)
+    order.lane = Lane.objects.select_for_update().get(pk=order.lane_id)
+    order.lane.account = account
+    order.operation = Operation.objects.select_related("strategy").get(pk=order.operation_id)
 
 
 def _unwanted(order: Order) -> Denial | None:
@@ -238,12 +264,15 @@ def release_protection(order: Order, client: BingX) -> bool:
 
     They go first: one that fired after the exit would close another strategy's share.
     """
-    protective = order.operation.orders.exclude(role__in=IN_TURN).select_related("lane__account")
-    for each in protective.filter(status=OrderStatus.CREATED):
-        move(each, OrderStatus.DENIED, source="us", reason="operation_is_closing")
-    for each in protective.filter(status__in=WORKING):
-        cancel(each, client)
-    return not protective.filter(status__in=UNFINISHED).exists()
+    protective = order.operation.orders.exclude(role__in=IN_TURN).filter(status__in=UNFINISHED)
+    standing = list(protective.select_related("lane__account"))
+    for each in standing:
+        if each.status == OrderStatus.CREATED:
+            move(each, OrderStatus.DENIED, source="us", reason="operation_is_closing")
+    for each in standing:
+        if each.status in WORKING:
+            cancel(each, client)
+    return not standing or not protective.exists()
 
 
 def _set_up(order: Order, prepared: Prepared, leg: Leg, client: BingX) -> Prepared:
@@ -286,11 +315,11 @@ def _claim(order: Order, prepared: Prepared, *, may_enter: bool = True, held_bac
     """Commit the order as SUBMITTED (or DENIED) under the account's lock; return whether it may be sent now."""
     with transaction.atomic():
         _lock(order)
-        current = next_order(order.lane, may_enter=may_enter, held_back=held_back)
-        if current is None or current.pk != order.pk:
+        head = next_order(order.lane, may_enter=may_enter, held_back=held_back)
+        if head is None or head.pk != order.pk:
             return False
-        quantity = prepared.quantity if _enters(order) else exit_quantity(current)
-        denial = prepared.denial or _last_denial(current, quantity, prepared)
+        quantity = prepared.quantity if _enters(order) else exit_quantity(order)
+        denial = prepared.denial or _last_denial(order, quantity, prepared)
         if denial:
             _deny(order, denial)
             return False
@@ -312,12 +341,14 @@ def _exit_denial(entry: Order, now: datetime) -> Denial | None:
 
     An exit that was refused is tried again with a younger order, which would otherwise come after the entry.
     """
-    exits = Order.objects.filter(role=Order.Role.EXIT).exclude(status=OrderStatus.CREATED)
-    if exits.filter(operation=entry.operation_id).exists():
+    sent = Order.objects.filter(role=Order.Role.EXIT).exclude(status=OrderStatus.CREATED)
+    # What can still be stacked upon has no exit: an operation begins to close in the commit that makes one
+    may_have_exit = entry.operation.status not in Operation.STACKABLE
+    if may_have_exit and sent.filter(operation=entry.operation_id).exists():
         return Denial("operation_is_closing")
-    earlier = exits.filter(operation=OuterRef("pk"), lane=entry.lane_id, pk__lt=entry.pk)
     leaving = Operation.objects.filter(strategy=entry.operation.strategy_id, status=Operation.Status.CLOSING)
-    if not leaving.filter(Exists(earlier), held_quantity__gt=0).exists():
+    ids = list(leaving.filter(held_quantity__gt=0).values_list("pk", flat=True))
+    if not ids or not sent.filter(operation__in=ids, lane=entry.lane_id, pk__lt=entry.pk).exists():
         return None
     if now - entry.created_at < LONGEST_FLIP:
         raise NotYet("an exit of its strategy is not filled yet")
@@ -345,11 +376,11 @@ def deny_waiting(order: Order, denial: Denial) -> None:
 
 def _to_submitted(order: Order, quantity: Decimal | None, **columns: Any) -> bool:
     submitted_at = _to_the_millisecond(timezone.now())
-    return move(order, OrderStatus.SUBMITTED, source="us", quantity=quantity, submitted_at=submitted_at, **columns)
+    return move_held(order, OrderStatus.SUBMITTED, source="us", quantity=quantity, submitted_at=submitted_at, **columns)
 
 
 def _deny(order: Order, denial: Denial) -> None:
-    move(order, OrderStatus.DENIED, source="us", said=denial.reason, reason=denial.reason)
+    move_held(order, OrderStatus.DENIED, source="us", said=denial.reason, reason=denial.reason)
     if order.decision:
         decision = Decision.objects.filter(pk=order.decision.pk)
         decision.update(outcome=Decision.Outcome.DENIED, reason=denial.reason, facts=denial.facts)

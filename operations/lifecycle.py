@@ -3,6 +3,7 @@
 A crash here has sent nothing; the sweeps find the rows and go on.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -41,22 +42,21 @@ class AlarmFacts:
 
 def standing_of(strategy: Strategy, leg: str) -> Standing:
     """Return what the strategy holds on a leg, for the rules."""
-    operation = Operation.objects.filter(stack_key=_stack_key(strategy, leg)).first()
-    if operation is None:
+    # An operation and its first order are one commit, so its orders tell of it: one query
+    found = Order.objects.filter(operation__stack_key=_stack_key(strategy, leg)).select_related("operation")
+    orders = list(found)
+    if not orders:
         return Standing()
-    entries = operation.orders.filter(role=Order.Role.ENTRY).prefetch_related("protection")
+    entries = [order for order in orders if order.role == Order.Role.ENTRY]
+    operation = orders[0].operation
     least = _least_sellable(operation)
-    stacked = sum(_takes_a_place(entry, least) for entry in entries)
+    stacked = sum(entry.status in UNFINISHED or 0 < left_of(entry, orders) >= least for entry in entries)
     return Standing(is_live=True, entries=stacked, since=operation.created_at)
 
 
-def _takes_a_place(entry: Order, least: Decimal) -> bool:
-    return entry.status in UNFINISHED or 0 < left_of(entry) >= least
-
-
-def left_of(entry: Order) -> Decimal:
-    """Return what an entry still holds: what it received, less what its stops and targets have sold of it."""
-    sold = sum((order.filled_quantity for order in entry.protection.all()), Decimal(0))
+def left_of(entry: Order, orders: Iterable[Order]) -> Decimal:
+    """Return what an entry still holds: what it received, less what its stops and targets among `orders` have sold."""
+    sold = sum((order.filled_quantity for order in orders if order.entry_id == entry.pk), Decimal(0))
     return max(entry.received_quantity - sold, Decimal(0))
 
 
@@ -64,8 +64,8 @@ def _least_sellable(operation: Operation) -> Decimal:
     """Return the smallest share that can be sold: on spot a fee leaves crumbs below it, which count as gone."""
     if operation.market != Market.SPOT:
         return Decimal(0)
-    instrument = Instrument.objects.filter(market=operation.market, symbol=operation.symbol).first()
-    return instrument.step_size if instrument else Decimal(0)
+    steps = Instrument.objects.filter(market=operation.market, symbol=operation.symbol)
+    return steps.values_list("step_size", flat=True).first() or Decimal(0)
 
 
 def carry_out(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict) -> Decision:
@@ -74,7 +74,7 @@ def carry_out(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict) -> Decisi
     A second call for the same alarm and strategy returns the first decision and changes nothing.
     """
     with transaction.atomic():
-        lane = lock_lane(strategy.account, strategy.market, strategy.symbol)
+        lane = lock_lane(strategy.account_id, strategy.market, strategy.symbol)
         decided = Decision.objects.filter(alarm_id=alarm.alarm_id, strategy=strategy).first()
         if decided:
             return decided
@@ -104,20 +104,22 @@ def tell_of_ignored_close(decision: Decision) -> None:
     )
 
 
-def lock_lane(account: Account, market: str, symbol: str) -> Lane:
+def lock_lane(account_id: int, market: str, symbol: str) -> Lane:
     """Return the lane, locked until the transaction ends: ids of its orders are then in arrival order.
 
     The account is locked first, as when an order is submitted: a new operation's row locks it for reading.
     """
-    Account.objects.select_for_update().get(pk=account.pk)
-    lane, _ = Lane.objects.get_or_create(account=account, market=market, symbol=symbol)
-    return Lane.objects.select_for_update().get(pk=lane.pk)
+    # Its keys stay unread: nothing is sent under the lock
+    account = Account.objects.select_for_update().defer("api_key", "api_secret").get(pk=account_id)
+    lane, _ = Lane.objects.select_for_update().get_or_create(account=account, market=market, symbol=symbol)
+    lane.account = account
+    return lane
 
 
 def close_by_hand(operation: Operation, user: object) -> Order:
     """Order the close of an operation's share for `user`; raise `NothingToClose` when there is none."""
     with transaction.atomic():
-        lane = lock_lane(operation.account, operation.market, operation.symbol)
+        lane = lock_lane(operation.account_id, operation.market, operation.symbol)
         current = Operation.objects.select_for_update().get(pk=operation.pk)
         if current.status not in Operation.STACKABLE:
             raise NothingToClose(f"the operation is {current.status}")
@@ -154,7 +156,7 @@ def _operation_for(strategy: Strategy, leg: str, verdict: Verdict) -> Operation 
 def _new_operation(strategy: Strategy, leg: str) -> Operation:
     return Operation.objects.create(
         strategy=strategy,
-        account=strategy.account,
+        account_id=strategy.account_id,
         market=strategy.market,
         symbol=strategy.symbol,
         leg=leg,

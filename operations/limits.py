@@ -158,9 +158,8 @@ def _netting_denial(order: Order) -> Denial | None:
     other = Operation.objects.filter(account=order.lane.account, market=order.lane.market, symbol=order.lane.symbol)
     # Only what is held can be netted, and at an order's turn nothing else of its lane is on the way
     other = other.filter(status__in=Operation.LIVE, held_quantity__gt=0).exclude(leg=order.operation.leg)
-    if other.exists():
-        return Denial("one_way_conflict", {"leg": order.operation.leg, "other": other.values_list("leg", flat=True)[0]})
-    return None
+    leg = other.values_list("leg", flat=True).first()
+    return Denial("one_way_conflict", {"leg": order.operation.leg, "other": leg}) if leg else None
 
 
 def _instrument_denial(order: Order, instrument: Instrument | None) -> Denial | None:

@@ -111,7 +111,7 @@ def grid_of(instrument: Instrument) -> Grid:
 
 
 def instrument_of(order: Order) -> Instrument | None:
-    return Instrument.objects.filter(market=order.lane.market, symbol=order.lane.symbol).first()
+    return Instrument.objects.order_by("pk").filter(market=order.lane.market, symbol=order.lane.symbol).first()
 
 
 def exit_quantity(order: Order) -> Decimal:
@@ -149,7 +149,8 @@ def _prepare_entry(order: Order, client: BingX) -> Prepared:
     denial = check_entry(order, instrument, timezone.now()) or _clock_denial(order.lane.account)
     if denial or instrument is None:
         return Prepared(denial=denial)
-    leg = order.operation.strategy.legs.filter(name=order.operation.leg).first()
+    legs = Leg.objects.filter(strategy=order.operation.strategy_id, name=order.operation.leg)
+    leg = legs.order_by("pk").first()
     if leg is None:
         return Prepared(denial=Denial("no_such_leg", {"leg": order.operation.leg}))
     priced_at = timezone.now()

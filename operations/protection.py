@@ -6,7 +6,7 @@ its way at a time: what is found by likeness is then nobody else's. Nothing is c
 did not come.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -134,11 +134,11 @@ def wanted_covers(operation: Operation) -> Wanted | None:
     distances = Distances(
         leg.stop_loss_per_order, leg.stop_loss_general, leg.take_profit_per_order, leg.take_profit_general
     )
-    entries = operation.orders.filter(role=Order.Role.ENTRY, filled_quantity__gt=0)
-    entries = entries.prefetch_related("protection").order_by("id")
+    filled = list(operation.orders.filter(filled_quantity__gt=0).order_by("id"))
+    entries = [order for order in filled if order.role == Order.Role.ENTRY]
     known = [entry for entry in entries if _is_known(entry, operation.market)]
     covers = plan(
-        _held(operation, known),
+        _held(known, filled),
         distances,
         operation.leg,
         Market(operation.market),
@@ -148,12 +148,12 @@ def wanted_covers(operation: Operation) -> Wanted | None:
     return Wanted(covers, is_complete=len(known) == len(entries))
 
 
-def _held(operation: Operation, entries: list[Order]) -> list[Held]:
+def _held(entries: list[Order], filled: list[Order]) -> list[Held]:
     """Return what is left of each entry; what an exit took in part is taken from the oldest first."""
-    exits = operation.orders.filter(role=Order.Role.EXIT).values_list("filled_quantity", flat=True)
+    exits = (order.filled_quantity for order in filled if order.role == Order.Role.EXIT)
     taken, held = sum(exits, Decimal(0)), []
     for entry in entries:
-        left = left_of(entry)
+        left = left_of(entry, filled)
         share = min(left, taken)
         taken -= share
         held.append(Held(entry.pk, entry.avg_price or Decimal(0), entry.received_quantity, left - share))
@@ -216,7 +216,7 @@ def _arrange(operation: Operation, tried: set[tuple[int, Role]]) -> tuple[list[O
     if not _differs(operation):
         return [], []
     with transaction.atomic():
-        lane = lock_lane(operation.account, operation.market, operation.symbol)
+        lane = lock_lane(operation.account_id, operation.market, operation.symbol)
         current = Operation.objects.select_related("strategy").get(pk=operation.pk)
         wanted = wanted_covers(current)
         if wanted is None or _is_leaving(current):
@@ -239,8 +239,9 @@ def _differs(operation: Operation) -> bool:
     wanted = wanted_covers(current)
     if wanted is None or _is_leaving(current):
         return False
-    missing, outdated = compare(wanted.covers, _placed(current))
-    return bool(missing or outdated) or _unfinished(current).filter(status=OrderStatus.CREATED).exists()
+    unfinished = list(_unfinished(current))
+    missing, outdated = compare(wanted.covers, _as_placed(unfinished))
+    return bool(missing or outdated) or any(order.status == OrderStatus.CREATED for order in unfinished)
 
 
 def _unfinished(operation: Operation) -> QuerySet[Order]:
@@ -249,7 +250,11 @@ def _unfinished(operation: Operation) -> QuerySet[Order]:
 
 
 def _placed(operation: Operation) -> list[Placed]:
-    return [Placed(order.pk, cover_of(order)) for order in _unfinished(operation)]
+    return _as_placed(_unfinished(operation))
+
+
+def _as_placed(orders: Iterable[Order]) -> list[Placed]:
+    return [Placed(order.pk, cover_of(order)) for order in orders]
 
 
 def _outdated(operation: Operation, wanted: Wanted) -> list[Order]:
@@ -452,8 +457,10 @@ def _note_covered(operation: Operation) -> None:
     if operation.uncovered_since:
         Operation.objects.filter(pk=operation.pk).update(uncovered_since=None)
         logger.info("operation {} is covered again, or has ended", operation.pk)
-    for kind in NOTICES:
-        end_notice(f"operation:{operation.pk}", kind)
+    key = f"operation:{operation.pk}"
+    if Notice.objects.filter(current_key__in=[f"{kind}:{key}" for kind in NOTICES]).exists():
+        for kind in NOTICES:
+            end_notice(key, kind)
 
 
 def _note_uncovered(operation: Operation) -> None:

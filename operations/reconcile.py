@@ -26,7 +26,7 @@ from operations.lifecycle import create_exit, lock_lane
 from operations.models import Fill, Lane, Notice, Operation, Order
 from operations.notices import current_facts, end_notice, raise_notice
 from operations.states import CLOSED, IN_FLIGHT, UNFINISHED, WORKING, OrderStatus
-from operations.transitions import apply_report, move, refresh_share
+from operations.transitions import apply_report, hold_lane, move, refresh_share
 
 RECEIVE_WINDOW = timedelta(milliseconds=5000)
 CLOCK_SKEW = timedelta(seconds=2)
@@ -188,7 +188,7 @@ def collect_fills(order: Order) -> bool:
         market, order.lane.symbol, exchange_order_id=order.exchange_order_id, start=since, end=timezone.now() + AROUND
     )
     with transaction.atomic():
-        Lane.objects.select_for_update().get(pk=order.lane_id)
+        hold_lane(order.lane_id)
         Fill.objects.bulk_create([_fill_of(order, report) for report in reports], ignore_conflicts=True)
         is_complete = _has_all(order)
         operation = Operation.objects.select_for_update().get(pk=order.operation_id)
@@ -258,7 +258,7 @@ def finish_closing(operation: Operation) -> Order | None:
     A refused exit is an open risk, so it is retried until flat, each time later, and a human is told.
     """
     with transaction.atomic():
-        lane = lock_lane(operation.account, operation.market, operation.symbol)
+        lane = lock_lane(operation.account_id, operation.market, operation.symbol)
         current = Operation.objects.select_for_update().get(pk=operation.pk)
         if current.status != Operation.Status.CLOSING or not current.held_quantity:
             return None

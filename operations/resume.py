@@ -9,6 +9,7 @@ An entry that waits is denied as soon as anything else denies it, its age at the
 that waited for long for another reason is asked for before it is sent, since a restored row may have been sent already.
 """
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from loguru import logger
 
@@ -27,12 +28,14 @@ from operations.transitions import apply_report, move
 def may_enter(lane: Lane) -> bool:
     """Tell whether the lane's entries may be sent now; compare it first where that was not done lately.
 
-    Where they may not, entries that need wait no longer are denied.
+    Where they may not, entries that need wait no longer are denied. Pauses are heeded by `execution.next_order`.
     """
+    if is_current(lane, timezone.now()):
+        return True
     entries = lane.orders.filter(role=Order.Role.ENTRY, status=OrderStatus.CREATED)
     if not entries.exists():
         # One that comes a moment later must not slip through
-        return is_current(lane, timezone.now())
+        return False
     # Above the ceiling nothing is asked: whatever waits there is denied
     if above_ceiling(lane.account):
         return True
@@ -52,8 +55,7 @@ def take_up_exits(lane: Lane) -> None:
 
     Where that cannot be asked the exit goes its way: to stay in a position is the greater risk.
     """
-    long_ago = timezone.now() - ABSENCE
-    waiting = lane.orders.filter(role=Order.Role.EXIT, status=OrderStatus.CREATED, created_at__lt=long_ago)
+    waiting = exits_waiting_for_long().filter(lane=lane)
     for order in waiting.select_related("lane__account", "operation__strategy", "decision").order_by("id"):
         try:
             client, market = connect(lane.account), Market(lane.market)
@@ -64,6 +66,12 @@ def take_up_exits(lane: Lane) -> None:
             logger.warning("order {} could not be asked for before it is sent: {}", order.client_order_id, error)
             continue
         _take_up(order, report)
+
+
+def exits_waiting_for_long() -> QuerySet[Order]:
+    """Return the exits that have waited since before the last comparison that counts."""
+    long_ago = timezone.now() - ABSENCE
+    return Order.objects.filter(role=Order.Role.EXIT, status=OrderStatus.CREATED, created_at__lt=long_ago)
 
 
 def _take_up(order: Order, report: OrderReport) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from celery import shared_task
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 from django.utils import timezone
 from loguru import logger
 
@@ -29,9 +29,11 @@ def _orders() -> QuerySet[Order]:
 @shared_task
 def run_lane(lane_id: int) -> None:
     """Send what waits in a lane; settle first what is in flight there."""
-    lane, began = Lane.objects.select_related("account").get(pk=lane_id), timezone.now()
+    began, old_exits = timezone.now(), resume.exits_waiting_for_long().filter(lane=lane_id)
+    lane = Lane.objects.annotate(has_old_exits=Exists(old_exits)).get(pk=lane_id)
     try:
-        resume.take_up_exits(lane)
+        if lane.has_old_exits:
+            resume.take_up_exits(lane)
         execution.run_lane(lane, may_enter=resume.may_enter(lane))
     except ExchangeError as error:
         logger.warning("lane {}: nothing sent, tried again by the sweep: {}", lane, error)
@@ -40,10 +42,11 @@ def run_lane(lane_id: int) -> None:
 
 def _ring_after_fills(lane: Lane, began: datetime) -> None:
     """Have fetched and protected what was filled just now; what is older is the sweeps' work."""
-    filled = list(lane.orders.filter(filled_quantity__gt=0, answered_at__gte=began).order_by("id"))
-    for order in filled:
-        ring_on_commit("operations.tasks.collect_fills", order.pk, using="default")
-    for operation_id in {order.operation_id for order in filled if order.role == Order.Role.ENTRY}:
+    found = Order.objects.filter(lane=lane.pk, filled_quantity__gt=0, answered_at__gte=began).order_by("id")
+    filled = list(found.values_list("pk", "operation_id", "role"))
+    for order_id, _, _ in filled:
+        ring_on_commit("operations.tasks.collect_fills", order_id, using="default")
+    for operation_id in {operation_id for _, operation_id, role in filled if role == Order.Role.ENTRY}:
         ring_on_commit("operations.tasks.protect_operation", operation_id, using="default")
 
 

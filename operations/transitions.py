@@ -14,7 +14,7 @@ from loguru import logger
 from exchange.models import MarketChoices
 from exchange.types import OrderReport, ReportStatus
 from market.models import Instrument
-from operations.models import Lane, Operation, Order
+from operations.models import Lane, Operation, Order, OrderEvent
 from operations.states import CLOSED, TRANSITIONS, OrderStatus, check_transition
 
 STATUS_OF_REPORT = {
@@ -35,22 +35,37 @@ def move(
     `of_attempt`: what was learned concerns this one sending of it, so nothing moves when it was sent again since.
     `fields` are further columns to set with the move. Raises `IllegalTransition` for a step that the table lacks.
     """
+    with transaction.atomic():
+        # Locks in the one order that everybody keeps: (account,) lane, order, operation
+        hold_lane(order.lane_id)
+        return move_held(order, new, source=source, said=said, of_attempt=of_attempt, **fields)
+
+
+def hold_lane(lane_id: int) -> None:
+    """Lock the lane until the transaction ends, and read nothing of it."""
+    Lane.objects.select_for_update().values_list("pk").get(pk=lane_id)
+
+
+def move_held(
+    order: Order, new: OrderStatus, *, source: str, said: str = "", of_attempt: bool = False, **fields: Any
+) -> bool:
+    """Move the order as `move` does, for a caller whose transaction holds the lane's lock already."""
     old = OrderStatus(order.status)
     check_transition(old, new)
     now = timezone.now()
     fields |= {"status": new.value} | (_ended(order, now, fields) if new in CLOSED else {})
-    with transaction.atomic():
-        # Locks in the one order that everybody keeps: (account,) lane, order, operation
-        Lane.objects.select_for_update().get(pk=order.lane_id)
-        # filled_quantity is part of the guard: a partially filled order moves to itself
-        guard = Order.objects.filter(pk=order.pk, status=old.value, filled_quantity=order.filled_quantity)
-        if of_attempt:
-            guard = guard.filter(submitted_at=order.submitted_at)
-        if not guard.update(**fields):
-            return False
-        order.events.create(at=now, status=new.value, source=source, detail=said)
-        _carry(order, fields)
-        _touch_operation(order, now)
+    # filled_quantity is part of the guard: a partially filled order moves to itself
+    guard = Order.objects.filter(pk=order.pk, status=old.value, filled_quantity=order.filled_quantity)
+    if of_attempt:
+        guard = guard.filter(submitted_at=order.submitted_at)
+    if not guard.update(**fields):
+        return False
+    OrderEvent.objects.create(order=order, at=now, status=new.value, source=source, detail=said)
+    is_more_filled = fields.get("filled_quantity", order.filled_quantity) != order.filled_quantity
+    _carry(order, fields)
+    # A step that neither ends an order nor fills it leaves its operation as it is
+    if new in CLOSED or is_more_filled:
+        refresh_share(order.operation_id, now)
     logger.info("order {} ({} {}): {} → {} {}", order.client_order_id, order.role, order.side, old, new, said)
     return True
 
@@ -102,11 +117,6 @@ def _said(report: OrderReport) -> str:
 def _carry(order: Order, fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         setattr(order, name, value)
-
-
-def _touch_operation(order: Order, now: datetime) -> None:
-    """Bring the operation's share and status up to its orders, under its row's lock."""
-    refresh_share(order.operation_id, now)
 
 
 def refresh_share(operation_id: int, now: datetime) -> None:
