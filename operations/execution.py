@@ -50,10 +50,10 @@ def run_lane(lane: Lane, *, may_enter: bool = True) -> None:
     """
     held_back, failures = set[int](), list[ExchangeError]()
     while head := next_order(lane, may_enter=may_enter, held_back=held_back):
-        # An exit that passes is claimed by what let it pass, should the pause end meanwhile
-        order, enters = in_full(head), may_enter and not _pauses(head.lane)
+        order = in_full(head)
         try:
-            submit(order, may_enter=enters, held_back=held_back)
+            # An exit that passed passes still, should what held the entry end before the claim: its stops are gone then
+            submit(order, may_enter=_enters(order), held_back=held_back)
         except NotYet as reason:
             logger.info("order {} waits: {}", order.client_order_id, reason)
             held_back.add(order.pk)

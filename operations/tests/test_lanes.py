@@ -261,6 +261,40 @@ def test_an_exit_goes_out_while_its_account_is_paused(strategy: Strategy, other:
     assert (again(entry).status, again(leaving).status) == (OrderStatus.CREATED, OrderStatus.FILLED)
 
 
+def test_an_exit_that_passed_is_sent_though_the_pause_ends_meanwhile(
+    strategy: Strategy, other: Strategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(strategy)
+    entry, leaving = decide(other, alarm_id=2), decide(strategy, CLOSE, alarm_id=3)
+    execution.pause(strategy.account, RateLimited("slow down"))
+    seen, in_full = list[int](), execution.in_full
+
+    def end_the_pause(head: Order) -> Order:
+        seen.append(head.pk)
+        head.lane.paused_until = timezone.now()
+        Lane.objects.update(paused_until=head.lane.paused_until)
+        return in_full(head)
+
+    monkeypatch.setattr(execution, "in_full", end_the_pause)
+    run(strategy)
+    assert seen == [leaving.pk, entry.pk]
+    assert again(leaving).status == OrderStatus.FILLED
+
+
+def test_an_entry_is_not_claimed_in_a_pause_that_began_meanwhile(
+    strategy: Strategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, in_full = decide(strategy), execution.in_full
+
+    def begin_a_pause(head: Order) -> Order:
+        execution.pause(strategy.account, RateLimited("slow down"))
+        return in_full(head)
+
+    monkeypatch.setattr(execution, "in_full", begin_a_pause)
+    run(strategy)
+    assert again(entry).status == OrderStatus.CREATED
+
+
 def test_a_limit_that_names_no_time_does_not_shorten_a_pause(strategy: Strategy) -> None:
     decide(strategy)
     until = timezone.now() + timedelta(minutes=5)
