@@ -7,7 +7,7 @@ nobody; without a rule anybody may ask. Any deny rule that matches wins.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -22,6 +22,8 @@ TRADINGVIEW = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 WORDS = {"tradingview": TRADINGVIEW}
 # Nobody has more proxies; a longer chain is an attack on our time
 LONGEST_CHAIN = 32
+# How a rule's prefix is written
+PREFIX = r"^/[^\s=;,?#]*\Z"
 # A space may also follow a comma: it parts two rules only where the next one begins
 _BETWEEN_RULES = re.compile(r"[;\n]|\s+(?=/[^\s=]*\s*=)")
 
@@ -38,6 +40,29 @@ class Rule:
 
     def names(self, address: Address | None) -> bool:
         return address is not None and is_in(address, self.networks)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules in force, each list with the longest prefix first."""
+
+    allow: tuple[Rule, ...] = ()
+    deny: tuple[Rule, ...] = ()
+
+    def beside(self, others: "Rules") -> "Rules":
+        """Return these and others as one: what either denies is denied, under one prefix either may allow."""
+        return Rules(merged((*self.allow, *others.allow)), merged((*self.deny, *others.deny)))
+
+    def may_ask(self, path: str, address: str) -> bool:
+        return may_ask(path, address, self.allow, self.deny)
+
+
+def merged(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Return one rule a prefix, the longest first."""
+    networks: dict[str, dict[Network, None]] = {}
+    for rule in rules:
+        networks.setdefault(rule.prefix, {}).update(dict.fromkeys(rule.networks))
+    return tuple(Rule(prefix, tuple(networks[prefix])) for prefix in sorted(networks, key=len, reverse=True))
 
 
 def is_in(address: Address, networks: Sequence[Network]) -> bool:
@@ -105,19 +130,22 @@ def parse_rules(name: str, text: str) -> tuple[Rule, ...]:
 def _parse_rule(name: str, text: str) -> Rule:
     prefix, equals, entries = text.partition("=")
     prefix = prefix.strip()
-    if not equals or not re.fullmatch(r"/[^\s=;,?#]*", prefix):
+    if not equals or not re.match(PREFIX, prefix):
         raise ImproperlyConfigured(f"{name}: a rule is written /prefix=address,address; was {text!r}")
-    words = [entry.strip() for entry in entries.split(",") if entry.strip()]
-    return Rule(prefix.rstrip("/"), tuple(network for word in words for network in _networks(name, word)))
+    return as_rule(name, prefix, [entry.strip() for entry in entries.split(",") if entry.strip()])
+
+
+def as_rule(name: str, prefix: str, entries: Iterable[str]) -> Rule:
+    """Return the rule that entries make under a prefix; stop with its name when one is wrong."""
+    return Rule(prefix.rstrip("/"), tuple(network for entry in entries for network in _networks(name, entry)))
 
 
 def _networks(name: str, entry: str) -> list[Network]:
     try:
         return [_network(part) for part in WORDS.get(entry.lower(), (entry,))]
     except ValueError as error:
-        raise ImproperlyConfigured(
-            f"{name}: {error}; an address, a CIDR block or {', '.join(WORDS)} is meant"
-        ) from None
+        meant = f"an address, a CIDR block or {', '.join(WORDS)} is meant"
+        raise ImproperlyConfigured(f"{name}: {error}; {meant}") from None
 
 
 def _network(text: str) -> Network:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
@@ -43,7 +43,10 @@ def error_answer(
 ) -> JsonResponse:
     """Return the one error shape; what is named `beside` stands next to `error`."""
     body = {"error": _shape(request, code, message, fields or {}), **beside}
-    return JsonResponse(body, status=http_status, headers=headers)
+    answer = JsonResponse(body, status=http_status, headers=headers)
+    # Whoever counts refusals reads it there
+    answer.refused_for = code  # type: ignore[attr-defined]
+    return answer
 
 
 def _shape(request: Any, code: str, message: str, fields: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -65,6 +68,7 @@ def answer_with_one_shape(error: Exception, context: dict[str, Any]) -> Response
         return None
     code, message, fields = _described(error)
     response.data = {"error": _shape(context["request"], code, message, fields)}
+    response.refused_for = code  # type: ignore[attr-defined]
     return response
 
 
@@ -139,8 +143,12 @@ def plain_error(request: HttpRequest, http_status: int) -> JsonResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django refused before a view saw it: a bad Host header, a request that is too large."""
     if is_for_programs(request.path):
-        return plain_error(request, 413 if isinstance(exception, RequestDataTooBig) else 400)
-    return defaults.bad_request(request, exception)
+        answer: HttpResponse = plain_error(request, 413 if isinstance(exception, RequestDataTooBig) else 400)
+    else:
+        answer = defaults.bad_request(request, exception)
+    if isinstance(exception, DisallowedHost):
+        answer.refused_for = "bad_host"  # type: ignore[attr-defined]
+    return answer
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

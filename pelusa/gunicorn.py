@@ -43,3 +43,10 @@ def _configure() -> None:
 
 
 logger_class = ThroughLoguru
+
+
+def post_worker_init(worker: Any) -> None:
+    """Read the back office's address rules before the first request; an earlier thread would not survive the fork."""
+    from pelusa.gatekeeping import gatekeeper
+
+    gatekeeper.watch()

@@ -9,9 +9,11 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from loguru import logger
 
-from pelusa.addresses import client_address, is_hidden, is_restricted, may_ask, parse_rules
+from pelusa.addresses import Rules, client_address, is_hidden, is_restricted
 from pelusa.environment import Network
 from pelusa.errors import error_answer, with_body
+from pelusa.gatekeeping import environment_rules, gatekeeper
+from pelusa.refusals import note, refusals
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -38,6 +40,8 @@ class RequestContext:
         with logger.contextualize(request_id=request.request_id):  # type: ignore[attr-defined]
             response = with_body(request, self.get_response(request))
             response.headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+            if response.status_code >= 400:
+                note(request, response)
             log_request(request, response, (perf_counter() - started) * 1000)
         return response
 
@@ -60,21 +64,38 @@ def log_request(request: HttpRequest, response: HttpResponse, milliseconds: floa
 
 
 class AddressRules:
-    """Refuse an address that IP_ALLOW and IP_DENY keep away from the path."""
+    """Refuse an address that the rules of the environment and of the back office keep away from the path."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        self.allow = parse_rules("IP_ALLOW", settings.IP_ALLOW)
-        self.deny = parse_rules("IP_DENY", settings.IP_DENY)
+        self._environment = environment_rules()
+        self._stored = gatekeeper.stored
+        self._rules = self._environment.beside(self._stored)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if self._may_pass(request):
             return self.get_response(request)
+        if settings.IP_OBSERVE_ONLY:
+            return self._observe(request)
         address = request.client_address or "an unknown address"  # type: ignore[attr-defined]
         return error_answer(request, 403, "forbidden_address", f"Requests from {address} are not taken here.")
 
+    def _observe(self, request: HttpRequest) -> HttpResponse:
+        """Say what would have been refused, and let it through."""
+        refusals.add(request.client_address, "would_be_forbidden", request.path_info)  # type: ignore[attr-defined]
+        line = logger.bind(address=request.client_address, path=shown_path(request.path))  # type: ignore[attr-defined]
+        line.warning("address rules only observe: this request would have been refused")
+        return self.get_response(request)
+
     def _may_pass(self, request: HttpRequest) -> bool:
-        path = request.path_info
-        if is_restricted(path, self.allow, self.deny) and is_hidden(*hops(request)):
+        path, rules = request.path_info, self._in_force()
+        if is_restricted(path, rules.allow, rules.deny) and is_hidden(*hops(request)):
             return False
-        return may_ask(path, request.client_address, self.allow, self.deny)  # type: ignore[attr-defined]
+        return rules.may_ask(path, request.client_address)  # type: ignore[attr-defined]
+
+    def _in_force(self) -> Rules:
+        stored = gatekeeper.stored
+        if stored is not self._stored:
+            self._rules = self._environment.beside(stored)
+            self._stored = stored
+        return self._rules

@@ -1,8 +1,8 @@
 """Who may do what: three groups, each holding what the one before it holds, and the API's permission class.
 
 viewer reads; trader also writes strategies, closes operations, pulls the kill switch and says which candles are kept;
-operator also releases it and writes limits, accounts, instruments and the scheduler's tables. Users, groups and tokens
-stay with the superuser.
+operator also releases it and writes limits, accounts, instruments, address rules and the scheduler's tables. Users,
+groups and tokens stay with the superuser.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ ROLES = ("viewer", "trader", "operator")
 _OURS = ("alarms", "operations", "strategies", "market", "exchange")
 # What each role adds: (app, model or * for all, actions)
 GRANTS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
-    "viewer": tuple((app, "*", ("view",)) for app in _OURS),
+    "viewer": (
+        *((app, "*", ("view",)) for app in _OURS),
+        ("pelusa", "addressrule", ("view",)),
+        ("pelusa", "refusal", ("view",)),
+    ),
     "trader": (
         ("strategies", "strategy", ("add", "change", "delete")),
         ("strategies", "leg", ("add", "change", "delete")),
@@ -42,6 +46,7 @@ GRANTS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("operations", "limits", ("add", "change", "delete")),
         ("exchange", "account", ("add", "change", "delete")),
         ("market", "instrument", ("add", "change", "delete")),
+        ("pelusa", "addressrule", ("add", "change", "delete")),
         ("django_celery_beat", "*", ("view", "add", "change", "delete")),
     ),
 }

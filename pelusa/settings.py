@@ -240,6 +240,7 @@ WEBHOOK_SECRETS = comma_list(setting("WEBHOOK_SECRETS", "")) or [
 WEBHOOK_MAX_BODY = 16_384
 IP_ALLOW = setting("IP_ALLOW", "/webhook=tradingview,127.0.0.0/8,::1")
 IP_DENY = setting("IP_DENY", "")
+IP_OBSERVE_ONLY = yes_or_no("IP_OBSERVE_ONLY", setting("IP_OBSERVE_ONLY", "off"))
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES", setting("TRUSTED_PROXIES", ""))
 
 # Logs: Loguru takes every line, so Django must not configure the standard library's handlers

@@ -21,6 +21,7 @@ BAD = {
     "BINGX_PAPER_URL": "ftp://127.0.0.1",
     "TRUSTED_PROXIES": "10.0.0.1/8",
     "IP_ALLOW": "/webhook=nonsense",
+    "IP_OBSERVE_ONLY": "perhaps",
     "LOG_LEVEL": "loud",
     "LOG_JSON": "perhaps",
 }
