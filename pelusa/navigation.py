@@ -34,6 +34,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _("Why"),
             _list(_("Alarms"), "notifications", "alarms", "alarm"),
             _list(_("Decisions"), "rule", "operations", "decision"),
+            _chart(),
         ),
         _group(
             _("Exchange"),
@@ -44,7 +45,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         ),
         _group(
             _("Candles"),
-            _list(_("Series"), "candlestick_chart", "market", "series"),
+            _list(_("Series"), "stacked_bar_chart", "market", "series"),
             _list(_("Backfills"), "history_toggle_off", "market", "backfill"),
             _list(_("Holes"), "data_alert", "market", "klinehole"),
         ),
@@ -86,6 +87,15 @@ def _doctor() -> dict[str, Any]:
         "icon": "stethoscope",
         "link": reverse_lazy("doctor"),
         "permission": _may_view("operations.pull_killswitch"),
+    }
+
+
+def _chart() -> dict[str, Any]:
+    return {
+        "title": _("Chart"),
+        "icon": "candlestick_chart",
+        "link": reverse_lazy("chart_page"),
+        "permission": _may_view("market.view_kline"),
     }
 
 
