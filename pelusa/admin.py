@@ -29,6 +29,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from exchange.backoffice import Ledger, shown_time, time_column
 from pelusa import access_admin  # noqa: F401  it registers its pages
+from pelusa.notifications import admin as notifications_admin  # noqa: F401  it registers its pages
 
 # Importing the packages' admin modules registered theirs; these replace them
 for _model in (User, Group, AuthToken, ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule):

@@ -15,6 +15,7 @@ class PelusaConfig(AppConfig):
         from pelusa import checks, schema  # noqa: F401  they register themselves
         from pelusa.addresses import parse_rules
         from pelusa.logs import keep_account_keys_out
+        from pelusa.notifications.addresses import keep_address_out
         from pelusa.numbering import after_migration
         from pelusa.roles import make_roles
 
@@ -25,4 +26,5 @@ class PelusaConfig(AppConfig):
         post_migrate.connect(keep_main_account, sender=apps.get_app_config("exchange"), dispatch_uid="pelusa.main")
         post_migrate.connect(after_migration, sender=apps.get_app_config("alarms"), dispatch_uid="pelusa.numbering")
         for signal in (post_init, post_save):
+            signal.connect(keep_address_out, sender="pelusa.Channel", dispatch_uid="pelusa.channels")
             signal.connect(keep_account_keys_out, sender="exchange.Account", dispatch_uid="pelusa.logs")

@@ -88,6 +88,16 @@ app.conf.update(
             "schedule": 30.0,
             "options": {"expires": 30},
         },
+        "tell people what happened": {
+            "task": "pelusa.notifications.tasks.sweep_notifications",
+            "schedule": 5.0,
+            "options": {"expires": 10},
+        },
+        "thin old messages": {
+            "task": "pelusa.notifications.tasks.thin_messages",
+            "schedule": crontab(hour="3", minute="29"),
+            "options": {"expires": 3600},
+        },
         "take equity points": {
             "task": "exchange.tasks.take_equity_points",
             "schedule": 300.0,
@@ -116,6 +126,7 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks()
+app.autodiscover_tasks(["pelusa.notifications"])
 
 
 @setup_logging.connect

@@ -52,6 +52,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         _group(
             _("System"),
             _doctor(),
+            _list(_("Channels"), "send", "pelusa", "channel"),
+            _list(_("Messages"), "outbox", "pelusa", "message"),
             _list(_("Users"), "person", "auth", "user"),
             _list(_("Roles"), "group", "auth", "group"),
             _list(_("API tokens"), "key", "knox", "authtoken"),

@@ -1,8 +1,8 @@
 """Who may do what: three groups, each holding what the one before it holds, and the API's permission class.
 
 viewer reads; trader also writes strategies, closes operations, pulls the kill switch and says which candles are kept;
-operator also releases it and writes limits, accounts, instruments, address rules and the scheduler's tables. Users,
-groups and tokens stay with the superuser.
+operator also releases it and writes limits, accounts, instruments, address rules, channels and the scheduler's tables.
+Users, groups and tokens stay with the superuser.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ GRANTS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         *((app, "*", ("view",)) for app in _OURS),
         ("pelusa", "addressrule", ("view",)),
         ("pelusa", "refusal", ("view",)),
+        ("pelusa", "channel", ("view",)),
+        ("pelusa", "message", ("view",)),
     ),
     "trader": (
         ("strategies", "strategy", ("add", "change", "delete")),
@@ -47,6 +49,7 @@ GRANTS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("exchange", "account", ("add", "change", "delete")),
         ("market", "instrument", ("add", "change", "delete")),
         ("pelusa", "addressrule", ("add", "change", "delete")),
+        ("pelusa", "channel", ("add", "change", "delete")),
         ("django_celery_beat", "*", ("view", "add", "change", "delete")),
     ),
 }

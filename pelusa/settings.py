@@ -145,6 +145,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": _manifest},
 }
 
+# Where people reach the back office, for links in messages; empty: no links
+PELUSA_URL = http_url("PELUSA_URL", _url) if (_url := setting("PELUSA_URL", "")) else ""
+
 # Sessions and headers
 BEHIND_TLS = yes_or_no("BEHIND_TLS", setting("BEHIND_TLS", "off"))
 SESSION_COOKIE_AGE = 8 * 3600

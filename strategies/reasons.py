@@ -111,6 +111,12 @@ SENTENCES = {
         "{strategy}, {symbol} {leg}: closed at once, because the market was beyond the {role} at {trigger} already."
     ),
     "close_ignored": _("{strategy}, {symbol} {leg} stays open: alarm {alarm} to close it was ignored. {why}"),
+    # Notices about orders, and about the notifications themselves
+    "unsettled_order": _(
+        "{symbol}: what became of order {order} is not known yet. No entry is sent there until it is."
+    ),
+    "exit_refused": _("{symbol}: the exit of {held} was refused, {tries} times so far. {detail}"),
+    "notification_given_up": _("{messages} messages did not reach the channel {channel} within a day."),
     # Notices of the guards
     "kill_switch_on": _("The kill switch of {accounts} is on: entries are denied, exits go on. {who} pulled it: {why}"),
     "strategy_stopped": _("{strategy} was switched off: it sent {most} entries within {seconds} s."),

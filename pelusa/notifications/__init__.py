@@ -1,0 +1,1 @@
+"""Tell people over Telegram, Discord, e-mail and webhooks what happened, each thing once."""
