@@ -1,36 +1,33 @@
-"""Alarms over the API, each with what every strategy answered to it."""
+"""Alarms over the API, each with what every strategy answered to it.
+
+A page is made of the columns alone: model instances and their serializers would cost ten times what the database does.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
 
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from rest_framework import serializers, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from alarms.models import Alarm
 from exchange.fields import PLAIN_DECIMALS
+from exchange.rounding import plain
 from market.intervals import INTERVALS
 from operations.api import DecisionInAlarm
 from operations.models import Decision
+from strategies.reasons import explain
+
+Row = dict[str, Any]
 
 
-def attach_decisions(alarms: Iterable[Alarm]) -> None:
-    """Give each alarm its `decisions`, in one query for all: they live in another database, so nothing joins them."""
-    alarms = list(alarms)
-    of_alarm: dict[int, list[Decision]] = defaultdict(list)
-    for decision in Decision.objects.filter(alarm_id__in=[alarm.pk for alarm in alarms]).order_by("id"):
-        of_alarm[decision.alarm_id].append(decision)
-    for alarm in alarms:
-        alarm.decisions = of_alarm[alarm.pk]  # type: ignore[attr-defined]
-
-
-class AlarmPage(serializers.ListSerializer[Any]):
-    """A page of alarms, with the decisions on all of them read at once."""
-
-    def to_representation(self, data: Any) -> Any:
-        attach_decisions(data)
-        return super().to_representation(data)
+def attach_decisions(alarm: Alarm) -> None:
+    """Give an alarm its `decisions`: they live in another database, so no relation reaches them."""
+    alarm.decisions = list(Decision.objects.filter(alarm_id=alarm.pk).order_by("id"))  # type: ignore[attr-defined]
 
 
 class AlarmSerializer(serializers.ModelSerializer[Alarm]):
@@ -41,7 +38,6 @@ class AlarmSerializer(serializers.ModelSerializer[Alarm]):
 
     class Meta:
         model = Alarm
-        list_serializer_class = AlarmPage
         fields = (
             "id",
             "received_at",
@@ -65,6 +61,43 @@ class AlarmSerializer(serializers.ModelSerializer[Alarm]):
             "raw",
             "decisions",
         )
+
+
+COLUMNS: Final = tuple(name for name in AlarmSerializer.Meta.fields if name != "decisions")
+MONEY: Final = ("quantity", "price", "entry_price", "exit_price")
+MOMENTS: Final = ("received_at", "alarm_time", "processed_at")
+
+
+def finish_page(rows: list[Row]) -> list[Row]:
+    """Turn rows of `COLUMNS` into what AlarmSerializer shows, with the decisions on all of them in one query."""
+    decisions = read_decisions([row["id"] for row in rows])
+    for row in rows:
+        for name in MONEY:
+            row[name] = _money(row[name])
+        for name in MOMENTS:
+            row[name] = _moment(row[name])
+        row["decisions"] = decisions.get(row["id"], [])
+    return rows
+
+
+def read_decisions(alarm_ids: list[int]) -> dict[int, list[Row]]:
+    """Return what strategies answered to each of these alarms, as DecisionInAlarm shows it."""
+    of_alarm: dict[int, list[Row]] = defaultdict(list)
+    chosen = Decision.objects.filter(alarm_id__in=alarm_ids).order_by("id")
+    columns = ("alarm_id", "id", "strategy_id", "outcome", "reason", "facts", "operation_id")
+    for alarm_id, pk, strategy, outcome, reason, facts, operation in chosen.values_list(*columns):
+        said = {"id": pk, "strategy": strategy, "outcome": outcome, "reason": reason}
+        of_alarm[alarm_id].append({**said, "detail": explain(reason, facts), "operation": operation})
+    return of_alarm
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else plain(amount)
+
+
+def _moment(moment: datetime | None) -> str | None:
+    # The databases keep UTC, and the API speaks it
+    return None if moment is None else f"{moment.replace(tzinfo=None).isoformat()}Z"
 
 
 class AlarmFilter(filters.FilterSet):
@@ -92,7 +125,12 @@ class AlarmViewSet(viewsets.ReadOnlyModelViewSet[Alarm]):
     filterset_class = AlarmFilter
     lookup_value_regex = "[0-9]{1,18}"
 
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer with a page of alarms, newest first."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()).values(*COLUMNS))
+        return self.get_paginated_response(finish_page(page or []))
+
     def get_object(self) -> Alarm:
         alarm = super().get_object()
-        attach_decisions([alarm])
+        attach_decisions(alarm)
         return alarm

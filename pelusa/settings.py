@@ -174,6 +174,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "pelusa.pages.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["pelusa.writing.QuickJSON", "rest_framework.renderers.BrowsableAPIRenderer"],
     "DEFAULT_PARSER_CLASSES": ["pelusa.reading.ExactJSONParser", "rest_framework.parsers.FormParser"],
     "EXCEPTION_HANDLER": "pelusa.errors.answer_with_one_shape",
     "COERCE_DECIMAL_TO_STRING": True,

@@ -29,10 +29,10 @@ def lines() -> Iterator[list[Any]]:
 
 
 def broken_by(monkeypatch: pytest.MonkeyPatch, error: Exception) -> Any:
-    def break_it(alarms: object) -> None:
+    def break_it(rows: object) -> None:
         raise error
 
-    monkeypatch.setattr(api, "attach_decisions", break_it)
+    monkeypatch.setattr(api, "finish_page", break_it)
     return client_of("viewer", raises=False).get("/api/v1/alarms/")
 
 

@@ -1,5 +1,6 @@
 """`manage.py token`: a user and a way in, and nothing but the token on the last line."""
 
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -81,3 +82,15 @@ def test_before_the_first_migration_the_sentence_says_what_to_do() -> None:
     with pytest.raises(CommandError, match="migrate"):
         token("ana")
     assert not User.objects.exists()
+
+
+def test_a_token_is_refused_once_its_time_is_over_whatever_else_its_user_has() -> None:
+    token("ana")
+    user = User.objects.get(username="ana")
+    statuses = []
+    for seconds in (-1, 60):
+        _, text = AuthToken.objects.create(user=user, expiry=timedelta(seconds=seconds))
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Token {text}")
+        statuses.append(client.get("/api/v1/alarms/").status_code)
+    assert statuses == [401, 200]
