@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.concurrency.thread import TaskPool as Threads
 from celery.schedules import crontab
-from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery.signals import beat_init, celeryd_init, setup_logging, worker_ready, worker_shutting_down
 
 from pelusa.channel import know_closed_lines
 from pelusa.doorbell import close_household, open_household
@@ -132,6 +132,23 @@ app.autodiscover_tasks(["pelusa.notifications"])
 @setup_logging.connect
 def keep_our_logging(**kwargs: Any) -> None:
     """Stop Celery from configuring the standard library's logging: Loguru has it already."""
+
+
+@celeryd_init.connect
+@beat_init.connect
+def refuse_dangerous_settings(**kwargs: Any) -> None:
+    """Refuse to start where the web process would."""
+    import django
+    from django.core.management.base import SystemCheckError
+
+    django.setup()
+    from pelusa.checks import refuse_danger
+
+    try:
+        refuse_danger()
+    except SystemCheckError as error:
+        # Celery logs what else a handler raises, and goes on
+        raise SystemExit(str(error)) from None
 
 
 @worker_ready.connect

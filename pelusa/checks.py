@@ -5,21 +5,44 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
+from django.core.management.base import SystemCheckError
 from django.db import connections
 
 SHORTEST_SECRET = 16
+SHORTEST_SECRET_KEY = 32
+# A secret of fewer different characters was typed by hand
+LEAST_LETTERS = 6
+EXAMPLES = ("changeme", "yoursecret", "examplesecret", "password")
 ISOLATION = "READ-COMMITTED"
 # MariaDB and MySQL name the isolation differently
 ASK_SERVER = "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation', 'sql_mode')"
 STRICT = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "TRADITIONAL"}
 
 
+def refuse_danger() -> None:
+    """Raise `SystemCheckError` for dangerous settings where no management command checks them: at a server's start."""
+    errors = [str(found) for found in run_checks(tags=[Tags.security]) if found.is_serious()]
+    if errors:
+        raise SystemCheckError("\n".join(errors))
+
+
 @register(Tags.security)
 def debug_stays_on_paper(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """Refuse DEBUG where money or its rehearsal is: its pages show settings and local values to anybody."""
-    if settings.DEBUG and settings.PELUSA_TRADING != "paper":
-        return [Error("DEBUG is on and PELUSA_TRADING is not paper.", hint="Switch DEBUG off.", id="pelusa.E001")]
+    """Refuse DEBUG where money or the Internet is: its pages show settings and local values to anybody."""
+    if settings.DEBUG and (settings.PELUSA_TRADING != "paper" or settings.BEHIND_TLS):
+        message = "DEBUG is on, and PELUSA_TRADING is not paper or BEHIND_TLS is on."
+        return [Error(message, hint="Switch DEBUG off.", id="pelusa.E001")]
+    return []
+
+
+@register(Tags.security)
+def secret_key_is_one(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """Refuse a SECRET_KEY that others know or can guess: whoever has it is anybody in the back office."""
+    key = settings.SECRET_KEY
+    if key.startswith("django-insecure") or len(key) < SHORTEST_SECRET_KEY or len(set(key)) < LEAST_LETTERS:
+        hint = "Leave it empty, and one is made in var/; or take one from `openssl rand -hex 32`."
+        return [Error("SECRET_KEY can be guessed.", hint=hint, id="pelusa.E007")]
     return []
 
 
@@ -74,12 +97,18 @@ def real_money_is_guarded(app_configs: Any, **options: Any) -> list[CheckMessage
 
 
 @register(Tags.security)
-def webhook_secrets_are_long(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """Warn of a secret that can be guessed: it may place orders."""
-    if all(len(secret) >= SHORTEST_SECRET for secret in settings.WEBHOOK_SECRETS):
-        return []
-    message = f"A secret in WEBHOOK_SECRETS is shorter than {SHORTEST_SECRET} characters."
-    return [Warning(message, hint="Take one from `openssl rand -hex 32`.", id="pelusa.W004")]
+def webhook_secrets_are_secret(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """Refuse a webhook secret that can be guessed: it places orders."""
+    if not settings.WEBHOOK_SECRETS or any(map(_can_be_guessed, settings.WEBHOOK_SECRETS)):
+        message = f"WEBHOOK_SECRETS holds one that is shorter than {SHORTEST_SECRET} characters or can be guessed."
+        return [Error(message, hint="Take one from `openssl rand -hex 32`.", id="pelusa.E008")]
+    return []
+
+
+def _can_be_guessed(secret: str) -> bool:
+    bare = "".join(letter for letter in secret.lower() if letter.isalnum())
+    is_example = any(word in bare for word in EXAMPLES)
+    return len(secret) < SHORTEST_SECRET or len(set(secret)) < LEAST_LETTERS or is_example
 
 
 @register(Tags.database)

@@ -11,10 +11,11 @@ from typing import Any
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
+
+from pelusa.error_pages import FORGED_FORM, error_page
 
 # Pages elsewhere are for people and answer in HTML
 PREFIXES_FOR_PROGRAMS = ("/api", "/webhook", "/health", "/metrics", "/get-k-line-data")
@@ -140,39 +141,40 @@ def plain_error(request: HttpRequest, http_status: int) -> JsonResponse:
     return error_answer(request, http_status, code, message)
 
 
+def in_their_words(request: HttpRequest, http_status: int, advice: Any = "") -> HttpResponse:
+    """Answer in the words of whoever asked: the one shape for programs, a page for people."""
+    if is_for_programs(request.path):
+        return plain_error(request, http_status)
+    return error_page(request, http_status, advice)
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django refused before a view saw it: a bad Host header, a request that is too large."""
-    if is_for_programs(request.path):
-        answer: HttpResponse = plain_error(request, 413 if isinstance(exception, RequestDataTooBig) else 400)
-    else:
-        answer = defaults.bad_request(request, exception)
+    response = in_their_words(request, 413 if isinstance(exception, RequestDataTooBig) else 400)
     if isinstance(exception, DisallowedHost):
-        answer.refused_for = "bad_host"  # type: ignore[attr-defined]
-    return answer
+        response.refused_for = "bad_host"  # type: ignore[attr-defined]
+    return response
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 403."""
-    if is_for_programs(request.path):
-        return plain_error(request, 403)
-    return defaults.permission_denied(request, exception)
+    return in_their_words(request, 403)
+
+
+def forged_form(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form without its CSRF token; Django has logged the reason, which is nobody else's business."""
+    return in_their_words(request, 403, FORGED_FORM)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 404."""
-    if is_for_programs(request.path):
-        return plain_error(request, 404)
-    return defaults.page_not_found(request, exception)
+    return in_their_words(request, 404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer what nobody expected: 503 when a database is away, else 500. Django has logged it, once."""
     is_away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
-    if is_for_programs(request.path):
-        return plain_error(request, 503 if is_away else 500)
-    response = defaults.server_error(request)
-    response.status_code = 503 if is_away else 500
-    return response
+    return in_their_words(request, 503 if is_away else 500)
 
 
 def with_body(request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -50,7 +50,15 @@ def _receive(request: HttpRequest) -> HttpResponse:
     return receive(request, match["secret"] or "" if match else "")
 
 
-application = WebhookFirst(get_wsgi_application())
+def _checked() -> WSGI:
+    from pelusa.checks import refuse_danger
+
+    everything = get_wsgi_application()
+    refuse_danger()
+    return everything
+
+
+application = WebhookFirst(_checked())
 
 _alarms = settings.DATABASES["alarms"]
 if _alarms["ENGINE"] == "django.db.backends.mysql":

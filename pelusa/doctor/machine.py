@@ -19,7 +19,7 @@ LOW_BYTES, EMPTY_BYTES = 2 * 1024**3, 300 * 1024**2
 KEPT = ("secret_key", "field_encryption_key", "webhook_secret")
 SHORTEST_KEY, FEWEST_CHARACTERS = 32, 8
 # Said better elsewhere: the webhook judges its secrets, the databases theirs
-TOLD_ELSEWHERE = {"pelusa.W003", "pelusa.W004", "pelusa.E004"}
+TOLD_ELSEWHERE = {"pelusa.W003", "pelusa.E004", "pelusa.E007", "pelusa.E008"}
 
 
 def examine_machine() -> list[Finding]:

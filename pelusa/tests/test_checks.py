@@ -8,6 +8,8 @@ from django.db import connections
 
 from pelusa.environment import networks
 
+STRONG = "b1946ac92492d2347c6235b4d2611184a3f5c7e9"
+
 
 def ids(**options: Any) -> set[str]:
     return {message.id for message in run_checks(**options) if message.id and message.id.startswith("pelusa.")}
@@ -28,7 +30,16 @@ def test_the_default_installation_has_nothing_to_say() -> None:
         ({"FIELD_ENCRYPTION_KEYS": []}, {"pelusa.E003"}),
         ({"TRUSTED_PROXIES": networks("TRUSTED_PROXIES", "::/0")}, {"pelusa.E004"}),
         ({"TRUSTED_PROXIES": networks("TRUSTED_PROXIES", "0.0.0.0/0")}, {"pelusa.E004"}),
-        ({"WEBHOOK_SECRETS": ["short"]}, {"pelusa.W004"}),
+        ({"DEBUG": True, "BEHIND_TLS": True}, {"pelusa.E001"}),
+        ({"DEBUG": True, "PELUSA_TRADING": "live", "BEHIND_TLS": True}, {"pelusa.E001"}),
+        ({"SECRET_KEY": "django-insecure-" + STRONG}, {"pelusa.E007"}),
+        ({"SECRET_KEY": STRONG[:31]}, {"pelusa.E007"}),
+        ({"SECRET_KEY": "ab" * 30}, {"pelusa.E007"}),
+        ({"WEBHOOK_SECRETS": []}, {"pelusa.E008"}),
+        ({"WEBHOOK_SECRETS": [STRONG, STRONG[:15]]}, {"pelusa.E008"}),
+        ({"WEBHOOK_SECRETS": ["a" * 40]}, {"pelusa.E008"}),
+        ({"WEBHOOK_SECRETS": ["please-change-me-0123"]}, {"pelusa.E008"}),
+        ({"WEBHOOK_SECRETS": [STRONG, STRONG[16:]]}, set()),
         ({"PELUSA_TRADING": "live", "BEHIND_TLS": True, "ALLOWED_HOSTS": ["*"]}, {"pelusa.W002"}),
         ({"PELUSA_TRADING": "live", "BEHIND_TLS": False, "ALLOWED_HOSTS": ["pelusa.example"]}, {"pelusa.W001"}),
     ],

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.exceptions import RequestDataTooBig
-from django.db import IntegrityError, OperationalError
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import IntegrityError, OperationalError, connection
 from django.http import Http404
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from loguru import logger
 from rest_framework import exceptions
 
@@ -92,8 +94,56 @@ def test_programs_are_told_in_json_that_there_is_nothing(path: str) -> None:
 def test_people_are_told_in_html(path: str) -> None:
     answer = Client().get(path)
     assert answer.status_code == 404
+    the_page(answer)
+
+
+def the_page(answer: Any) -> str:
+    """Return an error page that looks as all do: its request's id, a way back, nothing from elsewhere or inside."""
+    text = str(answer.content.decode())
     assert answer.headers["Content-Type"].startswith("text/html")
-    assert not any(leak in answer.content.decode() for leak in LEAKS)
+    assert answer.headers["X-Request-ID"] in text
+    assert 'href="/admin/"' in text
+    assert "//" not in text
+    assert not any(leak in text for leak in LEAKS)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("hunter2 SELECT"), 500),
+        (OperationalError(2006, "hunter2 has gone away"), 503),
+        (PermissionDenied("hunter2"), 403),
+        (SuspiciousOperation("hunter2"), 400),
+        (RequestDataTooBig("hunter2"), 413),
+        (Http404("hunter2"), 404),
+    ],
+)
+def test_a_page_of_the_back_office_breaks_without_a_word_of_it_and_without_a_database(
+    monkeypatch: pytest.MonkeyPatch, lines: list[Any], error: Exception, status: int
+) -> None:
+    browser = Client(raise_request_exception=False)
+    monkeypatch.setattr(SessionMiddleware, "process_request", _raising(error))
+    with CaptureQueriesContext(connection) as queries:
+        answer = browser.get("/admin/")
+    assert answer.status_code == status
+    the_page(answer)
+    assert not queries.captured_queries
+    # What looks like an attack is told too
+    assert sum(record["level"].name == "ERROR" for record in lines) == (status not in (403, 404))
+
+
+def _raising(error: Exception) -> Any:
+    def raise_it(self: object, request: object) -> None:
+        raise error
+
+    return raise_it
+
+
+def test_a_form_without_its_token_is_refused_in_the_same_look() -> None:
+    answer = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "hunter2"})
+    assert answer.status_code == 403
+    assert "CSRF" not in the_page(answer)
 
 
 def test_a_method_that_is_not_taken_is_405_and_names_those_that_are() -> None:

@@ -135,3 +135,30 @@ def test_it_stops_within_ten_seconds_while_a_client_dawdles(web: Web) -> None:
         web.process.send_signal(signal.SIGTERM)
         assert web.process.wait(timeout=15) == 0
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "dangerous",
+    [
+        {"WEBHOOK_SECRETS": "changeme"},
+        {"SECRET_KEY": "django-insecure-0123456789abcdefghijklmnopqrstuvwxyz"},
+        {"DEBUG": "on", "BEHIND_TLS": "on"},
+    ],
+)
+@pytest.mark.parametrize("argv", [["-c", "import pelusa.wsgi"], ["-m", "celery", "-A", "pelusa", "beat"]])
+def test_no_server_starts_with_settings_that_are_dangerous(
+    tmp_path: Path, argv: list[str], dangerous: dict[str, str]
+) -> None:
+    environment = os.environ | {"VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "pelusa.settings"} | dangerous
+    done = subprocess.run(
+        [sys.executable, *argv],
+        cwd=settings.BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "pelusa.E00" in done.stderr
+    assert not any(value in done.stderr for value in dangerous.values() if len(value) > 3)
