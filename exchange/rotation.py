@@ -8,6 +8,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from django.apps import apps
 from django.conf import settings
 from django.db import models, router, transaction
+from django.db.models.functions import Cast
 
 from exchange.encryption import EncryptedTextField, WrongKey, key_id, keys
 
@@ -62,7 +63,7 @@ def rotate() -> dict[str, int]:
 def _sealed(model: type[models.Model], column: EncryptedTextField) -> list[tuple[object, str]]:
     """Return the stored form of every row that has one, as it lies in the database."""
     stored = model._base_manager.using(router.db_for_write(model)).annotate(
-        sealed=models.functions.Cast(column.name, models.TextField())
+        sealed=Cast(column.name, models.TextField())
     )
     return [(pk, sealed) for pk, sealed in stored.values_list("pk", "sealed").order_by("pk") if sealed]
 
@@ -81,9 +82,7 @@ def _seal_again(model: type[models.Model], column: EncryptedTextField, pk: objec
     alias = router.db_for_write(model)
     with transaction.atomic(using=alias):
         rows = model._base_manager.using(alias).select_for_update().filter(pk=pk)
-        now = rows.annotate(sealed=models.functions.Cast(column.name, models.TextField())).values_list(
-            "sealed", flat=True
-        )
+        now = rows.annotate(sealed=Cast(column.name, models.TextField())).values_list("sealed", flat=True)
         if now.first() != sealed:
             return False
         return bool(rows.update(**{column.name: keys().decrypt(sealed.encode()).decode()}))
