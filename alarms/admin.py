@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
@@ -137,8 +140,21 @@ class AlarmAdmin(Ledger):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Alarm | None = None, **kwargs: Any
     ) -> HttpResponse:
         if obj:
-            context |= {"timeline": tell(obj), "line": lines_of([obj])[0]}
+            context |= _story_of(obj)
         return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        story = self.admin_site.admin_view(self.story)
+        return [path("<int:object_id>/story/", story, name="alarms_alarm_story"), *super().get_urls()]
+
+    def story(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Answer with the alarm's story as it is now, for the page that shows it."""
+        alarm = self.get_object(request, str(object_id))
+        if alarm is None:
+            raise Http404
+        if not self.has_view_permission(request, alarm):
+            raise PermissionDenied
+        return TemplateResponse(request, "alarms/story.html", _story_of(alarm))
 
     @display(description=_("Received (UTC)"))
     def received(self, alarm: Alarm) -> str:
@@ -155,6 +171,10 @@ class AlarmAdmin(Ledger):
     @display(description=_("What became of it"))
     def outcome(self, alarm: Alarm) -> SafeString:
         return render_to_string("alarms/outcome.html", {"line": alarm.line})  # type: ignore[attr-defined]
+
+
+def _story_of(alarm: Alarm) -> dict[str, Any]:
+    return {"timeline": tell(alarm), "line": lines_of([alarm])[0]}
 
 
 def _day(term: str) -> datetime | None:

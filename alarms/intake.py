@@ -39,7 +39,7 @@ def record_alarm(body: bytes, source_ip: str) -> Receipt:
         message = read_message(body)
     except Unreadable as problem:
         return record_unreadable(body, source_ip, problem.reason, problem.detail, problem.key or "")
-    alarm = _alarm_of(message, _shown(body), source_ip, now)
+    alarm = alarm_of(message, body, source_ip, now)
     original = _store_once(alarm)
     if original:
         return Receipt(original.pk, Alarm.Status.DUPLICATE)
@@ -68,11 +68,12 @@ def _shown(body: bytes) -> str:
     return body.decode("utf-8", errors="backslashreplace")
 
 
-def _alarm_of(message: Message, raw: str, source_ip: str, now: datetime) -> Alarm:
+def alarm_of(message: Message, body: bytes, source_ip: str, now: datetime) -> Alarm:
+    """Return the alarm that a message is when it arrives now; nothing is stored."""
     return Alarm(
         received_at=now,
         source_ip=source_ip,
-        raw=raw,
+        raw=_shown(body),
         kind=message.kind,
         action=message.action,
         leg=message.leg,

@@ -105,7 +105,7 @@ def _is_lock_conflict(error: OperationalError) -> bool:
 def _route(alarm: Alarm) -> None:
     decisions = [_answer(strategy, alarm) for strategy in strategies_for(alarm)]
     if not decisions:
-        _finish(alarm, Alarm.Status.IGNORED, *_why_nobody(alarm))
+        _finish(alarm, Alarm.Status.IGNORED, *why_nobody(alarm))
         return
     acted = any(
         decision.outcome != Decision.Outcome.IGNORED or decision.reason in GATE_REASONS for decision in decisions
@@ -143,7 +143,7 @@ def _answer_once(strategy: Strategy, alarm: Alarm) -> Decision:
     happened = happened_at(signal_of(alarm))
     facts = AlarmFacts(alarm.pk, alarm.leg, alarm.received_at, _price_of(alarm), alarm.quantity, happened)
     try:
-        verdict = _decide(strategy, alarm)
+        verdict = decide_on(strategy, alarm)
     except DatabaseError:
         raise
     except Exception as error:  # noqa: BLE001 - the bulkhead between strategies
@@ -159,7 +159,8 @@ def _was_to_close(alarm: Alarm, decision: Decision) -> bool:
     return is_close and is_ignored and decision.reason not in RIGHTLY_IGNORED
 
 
-def _decide(strategy: Strategy, alarm: Alarm) -> Verdict:
+def decide_on(strategy: Strategy, alarm: Alarm) -> Verdict:
+    """Return what the strategy answers to the alarm now; reads its gate and what it holds, and writes nothing."""
     signal = signal_of(alarm)
     rules = rules_of(strategy)
     gate = gate_at(alarm, rules.legs.get(alarm.leg))
@@ -224,7 +225,8 @@ def _price_of(alarm: Alarm) -> Decimal | None:
     return alarm.price or (alarm.entry_price if alarm.action == Alarm.Action.OPEN else alarm.exit_price)
 
 
-def _why_nobody(alarm: Alarm) -> tuple[str, dict[str, object]]:
+def why_nobody(alarm: Alarm) -> tuple[str, dict[str, object]]:
+    """Return why no strategy answers the alarm, as a machine word and its facts."""
     if not alarm.strategy:
         return "no_strategy_name", {}
     if not is_listed(alarm.pair):

@@ -57,6 +57,13 @@ def from_tradingview(text: str) -> str:
         raise ValueError(f"no interval {text!r}; there are {', '.join(INTERVALS)}") from None
 
 
+def to_tradingview(interval: str) -> str:
+    """Return TradingView's `{{interval}}` for ours: `5` for 5m, `240` for 4h, `1D`, `1W`, `1M`."""
+    if interval.endswith(("m", "h")):
+        return str(_DURATIONS[interval] // timedelta(minutes=1))
+    return interval.upper()
+
+
 def duration(interval: str) -> timedelta:
     """Return how long one candle lasts; ValueError for `1M` (months differ: use `next_open`) and unknown intervals."""
     try:

@@ -21,7 +21,7 @@ from operations.guards_api import KillSwitchViewSet, LimitsViewSet, NoticeViewSe
 from pelusa.doctor.page import doctor
 from pelusa.doctor.proxy import SeenView
 from pelusa.health import Ready, live
-from pelusa.office import chart, overview
+from pelusa.office import chart, composer, overview
 from strategies.api import StrategyViewSet
 
 api = DefaultRouter()
@@ -46,7 +46,7 @@ api.register("notices", NoticeViewSet, basename="notice")
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
     path("admin/doctor/", admin.site.admin_view(doctor), name="doctor"),
-    path("admin/", include(overview.urls() + chart.urls())),
+    path("admin/", include(overview.urls() + chart.urls() + composer.urls())),
     path("admin/", admin.site.urls),
     path("i18n/setlang/", set_language, name="set_language"),
     # With and without the last slash: TradingView would not repeat the body after a redirect

@@ -178,3 +178,18 @@ def test_a_page_costs_the_same_however_much_is_stored() -> None:
     few = queries_of(lambda: browser.get(LIST))
     make_history(strategies=3, alarms=20)
     assert queries_of(lambda: browser.get(LIST)) == few <= 10
+
+
+def test_a_page_that_is_open_sees_what_became_of_its_alarm_meanwhile() -> None:
+    alarm, browser = make_alarm(), browser_of("viewer")
+    story = reverse("admin:alarms_alarm_story", args=[alarm.pk])
+    assert story in page(browser, alarm_page(alarm))
+    assert "Waiting for its turn" in page(browser, story)
+    Alarm.objects.filter(pk=alarm.pk).update(status="ignored", reason="no_strategy_name", processed_at=timezone.now())
+    assert "names no strategy" in page(browser, story)
+
+
+def test_a_story_is_told_to_viewers_only_and_of_alarms_that_are_there() -> None:
+    story = reverse("admin:alarms_alarm_story", args=[make_alarm().pk])
+    assert browser_of("").get(story).status_code == 403
+    assert browser_of().get(reverse("admin:alarms_alarm_story", args=[404])).status_code == 404

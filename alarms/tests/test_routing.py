@@ -135,14 +135,14 @@ def test_strategies_that_share_a_name_all_answer(account: Account) -> None:
 
 def test_one_strategys_failure_never_touches_another(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     broken, sound = make_strategy(account, name="broken"), make_strategy(account, name="sound")
-    decide = routing._decide
+    decide = routing.decide_on
 
     def break_one(strategy: Strategy, alarm: Alarm) -> object:
         if strategy.pk == broken.pk:
             raise ZeroDivisionError
         return decide(strategy, alarm)
 
-    monkeypatch.setattr(routing, "_decide", break_one)
+    monkeypatch.setattr(routing, "decide_on", break_one)
     alarm = receive("order open long")
     assert Decision.objects.get(strategy=broken).reason == "deciding_broke"
     assert Decision.objects.get(strategy=sound).outcome == "open"

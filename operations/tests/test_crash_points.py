@@ -29,7 +29,7 @@ class Killed(BaseException):
 STEPS: dict[str, tuple[Any, str]] = {
     "the bell of the alarm": (intake, "ring_on_commit"),
     "the routing of the alarm": (routing, "_route"),
-    "the decision": (routing, "_decide"),
+    "the decision": (routing, "decide_on"),
     "the decision's rows": (routing, "carry_out"),
     "the order's row": (lifecycle, "_create_order"),
     "the alarm's status": (routing, "_finish"),
