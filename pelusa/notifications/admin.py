@@ -1,15 +1,15 @@
 """Channels in the back office: the address goes in and never comes out, a button tries it, messages show their fate."""
 
+from functools import partial
 from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Length
-from django.http import HttpRequest, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
@@ -90,6 +90,19 @@ class ChannelForm(forms.ModelForm):
         return super().save(commit=commit)
 
 
+def _columns(channel: Channel, form: Any) -> list[str]:
+    """Return what to write of a channel that a person changed, with what follows from it."""
+    columns = changed_columns(form)
+    if "is_active" in columns and channel.is_active:
+        channel.since = timezone.now()
+        columns.append("since")
+    if form.cleaned_data.get("new_url"):
+        # Another address has not failed yet
+        channel.failures, channel.paused_until = 0, None
+        columns += ["url", "failures", "paused_until"]
+    return columns
+
+
 class _Messages(TabularInline):
     """The last messages of a channel; all of them are in their own list."""
 
@@ -145,7 +158,7 @@ class ChannelAdmin(ModelAdmin):
     )
     inlines = (_Messages,)
     actions: Any = None
-    actions_detail = ["send_test_message"]
+    actions_submit_line = ["send_test_message"]
     compressed_fields = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
@@ -158,18 +171,13 @@ class ChannelAdmin(ModelAdmin):
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
-        if not change:
+        if change:
+            obj.save(update_fields=_columns(obj, form))
+        else:
             obj.save()
-            return
-        columns = changed_columns(form)
-        if "is_active" in columns and obj.is_active:
-            obj.since = timezone.now()
-            columns.append("since")
-        if form.cleaned_data.get("new_url"):
-            # Another address has not failed yet
-            obj.failures, obj.paused_until = 0, None
-            columns += ["url", "failures", "paused_until"]
-        obj.save(update_fields=columns)
+        for pressed in self.get_actions_submit_line(request, obj.pk):
+            if pressed.action_name in request.POST:
+                pressed.method(request, obj)
 
     @display(description=_("Address"), boolean=True)
     def has_address(self, channel: Channel) -> bool:
@@ -179,23 +187,23 @@ class ChannelAdmin(ModelAdmin):
     def health(self, channel: Channel) -> bool:
         return not channel.failures
 
-    @action(description=_("Send a test message"), url_path="send-test", permissions=["send_test_message"], icon="send")
-    def send_test_message(self, request: HttpRequest, object_id: int) -> HttpResponseRedirect:
-        """Try the channel now and say what the service answered."""
-        channel = self.get_object(request, str(object_id))
-        if channel is None or not self.has_change_permission(request, channel):
-            raise PermissionDenied
-        page = HttpResponseRedirect(reverse("admin:pelusa_channel_change", args=[object_id]))
+    @action(description=_("Save and send a test message"), permissions=["send_test_message"])
+    def send_test_message(self, request: HttpRequest, channel: Channel) -> None:
+        """Try the channel as it was saved, after the commit: no network call holds a transaction open."""
+        transaction.on_commit(partial(self._try, request, channel.pk))
+
+    def _try(self, request: HttpRequest, channel_id: int) -> None:
         try:
-            with override(channel.language):
-                message = send_test(channel, *tell_test(channel.name))
+            channel = Channel.objects.get(pk=channel_id)
         except WrongKey:
-            self.message_user(request, _("No key of FIELD_ENCRYPTION_KEYS opens the address: give it again."), "error")
-            return page
-        words = _("%(fate)s: %(answer)s") % {"fate": message.get_status_display(), "answer": message.answer}
-        tone = FATE_TONES.get(Message.Status(message.status), messages.ERROR)
-        self.message_user(request, words, tone)
-        return page
+            words = _("No key of FIELD_ENCRYPTION_KEYS opens the address: give it again.")
+            self.message_user(request, words, messages.ERROR)
+            return
+        with override(channel.language):
+            title, body = tell_test(channel.name)
+        message = send_test(channel, title, body)
+        told = _("%(fate)s: %(answer)s") % {"fate": message.get_status_display(), "answer": message.answer}
+        self.message_user(request, told, FATE_TONES.get(Message.Status(message.status), messages.ERROR))
 
     def has_send_test_message_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self.has_change_permission(request)
