@@ -1,8 +1,10 @@
-"""The back office of who may ask: rules about addresses, and who was turned away."""
+"""The back office of who may ask: rules about addresses, who was turned away, who logged in and who failed to."""
 
 from typing import Any
 from urllib.parse import urlencode
 
+import axes.admin  # noqa: F401  it registers what is replaced below
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
@@ -22,6 +24,10 @@ from pelusa.models import AddressRule, Refusal, stored_rules
 from pelusa.refusals import OTHERS, UNKNOWN
 
 SURE = "_sure"
+
+# Importing axes' admin registered its own; the log of failures is not written, attempts and refusals tell them
+for _model in (AccessAttempt, AccessLog, AccessFailureLog):
+    admin.site.unregister(_model)
 
 
 @admin.register(AddressRule)
@@ -188,3 +194,40 @@ class RefusalAdmin(Ledger):
         asked = urlencode({"verdict": "deny", "prefix": "/", "entries": row.address, "note": row.reason})
         url = f"{reverse('admin:pelusa_addressrule_add')}?{asked}"
         return format_html('<a class="pelusa-link" href="{}">{}</a>', url, _("Deny this address"))
+
+
+@admin.register(AccessAttempt)
+class FailedLoginAdmin(Ledger):
+    """Wrong passwords of the last quarter of an hour. A superuser who deletes them ends the lock."""
+
+    list_display = (
+        "username",
+        "ip_address",
+        "failures_since_start",
+        "is_locked",
+        time_column("attempt_time", _("Last (UTC)")),
+    )
+    search_fields = ("username", "ip_address")
+    fields = ("username", "ip_address", "failures_since_start", "attempt_time", "user_agent", "path_info")
+    actions = ("delete_selected",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: AccessAttempt | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    @display(description=_("Locked out"), boolean=True)
+    def is_locked(self, row: AccessAttempt) -> bool:
+        return bool(row.failures_since_start >= settings.AXES_FAILURE_LIMIT)
+
+
+@admin.register(AccessLog)
+class LoginAdmin(Ledger):
+    """Who logged in, from where, and out again."""
+
+    list_display = (
+        "username",
+        "ip_address",
+        time_column("attempt_time", _("In (UTC)")),
+        time_column("logout_time", _("Out (UTC)")),
+    )
+    search_fields = ("username", "ip_address")
+    fields = ("username", "ip_address", "attempt_time", "logout_time", "user_agent")

@@ -12,7 +12,7 @@ class PelusaConfig(AppConfig):
 
     def ready(self) -> None:
         from exchange.main_account import keep_main_account
-        from pelusa import checks, schema  # noqa: F401  they register themselves
+        from pelusa import checks, lockout, schema  # noqa: F401  they register themselves
         from pelusa.addresses import parse_rules
         from pelusa.logs import keep_account_keys_out
         from pelusa.notifications.addresses import keep_address_out

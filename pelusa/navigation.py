@@ -59,6 +59,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _list(_("API tokens"), "key", "knox", "authtoken"),
             _list(_("Address rules"), "rule_settings", "pelusa", "addressrule"),
             _list(_("Turned away"), "gpp_bad", "pelusa", "refusal"),
+            _list(_("Failed log-ins"), "lock", "axes", "accessattempt"),
+            _list(_("Log-ins"), "login", "axes", "accesslog"),
             _list(_("Schedules"), "schedule", "django_celery_beat", "periodictask"),
             _list(_("Audit"), "history", "admin", "logentry"),
         ),

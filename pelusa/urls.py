@@ -5,7 +5,7 @@ from django.contrib.auth.decorators import login_required
 from django.urls import include, path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import DefaultRouter
 
 from alarms.api import AlarmViewSet
@@ -58,7 +58,7 @@ urlpatterns = [
     path("get-k-line-data", ChartView.as_view(), name="chart"),
     path("get-k-line-data/", RedirectView.as_view(pattern_name="chart", query_string=True)),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", login_required(SpectacularSwaggerView.as_view(url_name="schema")), name="docs"),
+    path("api/docs/", login_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="docs"),
     path("health/live", live, name="live"),
     path("health/ready", Ready.as_view(), name="ready"),
     path("health/seen", SeenView.as_view(), name="seen"),
