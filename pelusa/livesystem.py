@@ -125,6 +125,8 @@ class LiveSystem:
             "BINGX_PAPER_URL": self.paper.url,
             "PELUSA_TRADING": "paper",
             "WEBHOOK_SECRETS": self.secret,
+            # Tests and benchmarks ask without a pause
+            "API_REQUESTS_PER_MINUTE": "10000000",
             "DJANGO_SETTINGS_MODULE": "pelusa.settings",
         }
 

@@ -196,12 +196,16 @@ AXES_VERBOSE = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
 # API
+API_REQUESTS_PER_MINUTE = whole_number(
+    "API_REQUESTS_PER_MINUTE", setting("API_REQUESTS_PER_MINUTE", "3000"), least=10, most=10_000_000
+)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "pelusa.tokens.ApiTokens",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["pelusa.roles.RolePermissions"],
+    "DEFAULT_THROTTLE_CLASSES": ["pelusa.throttles.ApiThrottle"],
     "DEFAULT_PAGINATION_CLASS": "pelusa.pages.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

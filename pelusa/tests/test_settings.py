@@ -22,6 +22,7 @@ BAD = {
     "TRUSTED_PROXIES": "10.0.0.1/8",
     "IP_ALLOW": "/webhook=nonsense",
     "IP_OBSERVE_ONLY": "perhaps",
+    "API_REQUESTS_PER_MINUTE": "many",
     "LOG_LEVEL": "loud",
     "LOG_JSON": "perhaps",
 }
