@@ -67,6 +67,8 @@ TABLE: dict[str, tuple[str, str, str, str, str]] = {
     "operations.operation": ("", "v", "v close_selected", "v close_selected", "v close_selected"),
     "operations.order": ("", "v", "v", "v", "v"),
     "pelusa.addressrule": ("", "v", "v", "vacd", "vacd"),
+    "pelusa.channel": ("", "v", "v", "vacd message", "vacd message"),
+    "pelusa.message": ("", "v", "v", "v", "v"),
     "pelusa.refusal": ("", "v", "v", "v", "v"),
     "strategies.strategy": (
         "",
