@@ -7,15 +7,20 @@ sends the same bytes up to four times. A unique column decides which of two is f
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from django.db import IntegrityError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField
 from django.utils import timezone
 from loguru import logger
 
 from alarms.messages import Message, Unreadable, read_message, signal_digest
 from alarms.models import Alarm
 from pelusa.doorbell import ring_on_commit
+
+# By attribute name, without those that are at their default
+Columns = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +44,28 @@ def record_alarm(body: bytes, source_ip: str) -> Receipt:
         message = read_message(body)
     except Unreadable as problem:
         return record_unreadable(body, source_ip, problem.reason, problem.detail, problem.key or "")
-    alarm = alarm_of(message, body, source_ip, now)
-    original = _store_once(alarm)
-    if original:
-        return Receipt(original.pk, Alarm.Status.DUPLICATE)
-    ring_on_commit("alarms.tasks.route_alarm", alarm.pk, using="alarms", group=alarm.pair)
-    return Receipt(alarm.pk, Alarm.Status.RECEIVED)
+    receipt = _store_once(_columns_of(message, body, source_ip, now))
+    if receipt.status == Alarm.Status.RECEIVED:
+        ring_on_commit("alarms.tasks.route_alarm", receipt.alarm_id, using="alarms", group=message.pair)
+    return receipt
 
 
 def record_unreadable(body: bytes, source_ip: str, reason: str, detail: str, key: str = "") -> Receipt:
     """Keep a message that cannot be understood, with the reason; it trades nothing."""
     now = timezone.now()
-    alarm = Alarm(
-        received_at=now,
-        processed_at=now,
-        source_ip=source_ip,
-        raw=_shown(body),
-        status=Alarm.Status.INVALID,
-        reason=reason,
-        detail=detail,
+    alarm_id = _insert(
+        {
+            "received_at": now,
+            "processed_at": now,
+            "source_ip": source_ip,
+            "raw": _shown(body),
+            "status": Alarm.Status.INVALID,
+            "reason": reason,
+            "detail": detail,
+        }
     )
-    _insert(alarm)
-    logger.warning("alarm {} is unreadable: {}", alarm.pk, reason)
-    return Receipt(alarm.pk, Alarm.Status.INVALID, reason, detail, key)
+    logger.warning("alarm {} is unreadable: {}", alarm_id, reason)
+    return Receipt(alarm_id, Alarm.Status.INVALID, reason, detail, key)
 
 
 def _shown(body: bytes) -> str:
@@ -70,77 +74,80 @@ def _shown(body: bytes) -> str:
 
 def alarm_of(message: Message, body: bytes, source_ip: str, now: datetime) -> Alarm:
     """Return the alarm that a message is when it arrives now; nothing is stored."""
-    return Alarm(
-        received_at=now,
-        source_ip=source_ip,
-        raw=_shown(body),
-        kind=message.kind,
-        action=message.action,
-        leg=message.leg,
-        ticker=message.ticker,
-        pair=message.pair,
-        is_perpetual_only=message.is_perpetual_only,
-        interval=message.interval,
-        strategy=message.strategy,
-        quantity=message.quantity,
-        price=message.price,
-        entry_price=message.entry_price,
-        exit_price=message.exit_price,
-        alarm_time=message.alarm_time,
-        delivery_key=signal_digest(message),
-    )
+    return Alarm(**_columns_of(message, body, source_ip, now))
 
 
-def _store_once(alarm: Alarm) -> Alarm | None:
-    """Insert the alarm and return None, or insert it as a redelivery and return its original."""
+def _columns_of(message: Message, body: bytes, source_ip: str, now: datetime) -> Columns:
+    return {
+        "received_at": now,
+        "source_ip": source_ip,
+        "raw": _shown(body),
+        "kind": message.kind,
+        "action": message.action,
+        "leg": message.leg,
+        "ticker": message.ticker,
+        "pair": message.pair,
+        "is_perpetual_only": message.is_perpetual_only,
+        "interval": message.interval,
+        "strategy": message.strategy,
+        "quantity": message.quantity,
+        "price": message.price,
+        "entry_price": message.entry_price,
+        "exit_price": message.exit_price,
+        "alarm_time": message.alarm_time,
+        "delivery_key": signal_digest(message),
+    }
+
+
+def _store_once(columns: Columns) -> Receipt:
+    """Insert an alarm, or insert it as a redelivery; return its receipt, or its original's."""
     try:
-        _insert(alarm)
-        return None
+        return Receipt(_insert(columns), Alarm.Status.RECEIVED)
     except IntegrityError:
-        original = Alarm.objects.get(delivery_key=alarm.delivery_key)
-    _store_redelivery(alarm, original)
-    return original
+        original = Alarm.objects.only("pk").get(delivery_key=columns["delivery_key"])
+    _store_redelivery(columns, original.pk)
+    return Receipt(original.pk, Alarm.Status.DUPLICATE)
 
 
-def _store_redelivery(alarm: Alarm, original: Alarm) -> None:
-    alarm.pk = None
-    alarm.delivery_key = None
-    alarm.original = original
-    alarm.status = Alarm.Status.DUPLICATE
-    alarm.reason = "redelivery"
-    alarm.processed_at = alarm.received_at
-    _insert(alarm)
-    logger.info("alarm {} is a redelivery of {}", alarm.pk, original.pk)
+def _store_redelivery(columns: Columns, original_id: int) -> None:
+    as_such = {"status": Alarm.Status.DUPLICATE, "reason": "redelivery", "processed_at": columns["received_at"]}
+    alarm_id = _insert({**columns, **as_such, "delivery_key": None, "original_id": original_id})
+    logger.info("alarm {} is a redelivery of {}", alarm_id, original_id)
 
 
 # What a driver says of a connection that ended, mostly before it was used again. Were the row stored after all, its key
 # would tell: the second attempt is then a redelivery of the first, and the sweep rings for it
 _GONE = {2006, 2013, 4031}
 _FIELDS = [field for field in Alarm._meta.local_concrete_fields if not field.primary_key]
+_DEFAULTS: Columns = {field.attname: field.get_default() for field in _FIELDS}
+# The only columns whose values the drivers take in another form; asking each field costs as much as the insert
+_MOMENTS = [field.attname for field in _FIELDS if isinstance(field, DateTimeField)]
 
 
-def _insert(alarm: Alarm) -> None:
-    """Insert an alarm with one statement and no transaction around it, and give it its id.
+def _insert(columns: Columns) -> int:
+    """Insert an alarm with one statement and no transaction around it; return its id.
 
     A transaction and a ping before it would be four more round trips, for one row. A connection that the server ended
     meanwhile is opened anew instead, once.
     """
     connection = connections["alarms"]
     try:
-        _insert_over(connection, alarm)
+        return _insert_over(connection, columns)
     except OperationalError as error:
         if not _GONE.intersection(error.args[:1]) or connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
             raise
         connection.close()
-        _insert_over(connection, alarm)
+        return _insert_over(connection, columns)
 
 
-def _insert_over(connection: BaseDatabaseWrapper, alarm: Alarm) -> None:
-    values = [field.get_db_prep_save(getattr(alarm, field.attname), connection) for field in _FIELDS]
+def _insert_over(connection: BaseDatabaseWrapper, columns: Columns) -> int:
+    values = _DEFAULTS | columns
+    for name in _MOMENTS:
+        values[name] = connection.ops.adapt_datetimefield_value(values[name])
     with connection.cursor() as cursor:
-        cursor.execute(_statement(), values)
-        alarm.pk = cursor.lastrowid
+        cursor.execute(_statement(), list(values.values()))
+        return int(cursor.lastrowid)
 
 
 @cache

@@ -9,6 +9,7 @@ nobody; without a rule anybody may ask. Any deny rule that matches wins.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 from django.core.exceptions import ImproperlyConfigured
@@ -69,6 +70,7 @@ def is_in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+@lru_cache(maxsize=256)
 def parse_address(text: str) -> Address | None:
     """Return an address with IPv4 unwrapped from IPv6, or None: no port, zone, bracket or octal is understood."""
     if "%" in text:

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -115,9 +116,14 @@ def clean(text: str) -> str:
     return cut if len(cut) <= LONGEST_TEXT else f"{cut[:LONGEST_TEXT]}… ({len(text)} characters)"
 
 
+@lru_cache(maxsize=256)
+def _names_a_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
+
+
 def clean_value(value: Any, key: str = "", depth: int = 0) -> Any:
     """Return a bound value as it may be written; numbers stay numbers, what is named like a secret is masked."""
-    if _SECRET_KEY.search(key) and value not in (None, ""):
+    if _names_a_secret(key) and value not in (None, ""):
         return MASK
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -138,7 +144,8 @@ def _text_of(value: Any) -> str:
 def patch(record: Any) -> None:
     """Clean a record before any sink sees it, and replace its exception with one line of text."""
     record["message"] = clean(record["message"])
-    record["extra"] = {key: clean_value(value, key) for key, value in record["extra"].items()}
+    # "line" is ours: whoever bound it would write a line of his own
+    record["extra"] = {key: clean_value(value, key) for key, value in record["extra"].items() if key != "line"}
     if record["exception"]:
         record["extra"]["exception"] = clean(told(record["exception"].value))
         record["exception"] = None
@@ -166,16 +173,27 @@ def _place(filename: str) -> str:
 
 
 def as_text(record: Any) -> str:
-    """Return the format of a line for people, with the line itself in the record."""
-    extra = " ".join(f"{key}={_shown(value)}" for key, value in record["extra"].items() if key != "line")
-    where = f"{record['name']}:{record['function']}:{record['line']}"
-    line = f"{_time(record)} {record['level'].name:<8} {where} {record['message']}"
-    record["extra"]["line"] = f"{line} | {extra}" if extra else line
+    """Return the format of a line for people, with the line itself in the record: one for console and file."""
+    if "line" not in record["extra"]:
+        record["extra"]["line"] = _text_line(record)
     return "{extra[line]}\n"
 
 
+def _text_line(record: Any) -> str:
+    extra = " ".join(f"{key}={_shown(value)}" for key, value in record["extra"].items())
+    where = f"{record['name']}:{record['function']}:{record['line']}"
+    line = f"{_time(record)} {record['level'].name:<8} {where} {record['message']}"
+    return f"{line} | {extra}" if extra else line
+
+
 def as_json(record: Any) -> str:
-    """Return the format of a line for machines, with the line itself in the record."""
+    """Return the format of a line for machines, with the line itself in the record: one for console and file."""
+    if "line" not in record["extra"]:
+        record["extra"]["line"] = _json_line(record)
+    return "{extra[line]}\n"
+
+
+def _json_line(record: Any) -> str:
     told_first = {
         "time": _time(record),
         "level": record["level"].name,
@@ -185,9 +203,7 @@ def as_json(record: Any) -> str:
         "line": record["line"],
         "process": record["process"].id,
     }
-    extra = {key: value for key, value in record["extra"].items() if key != "line"}
-    record["extra"]["line"] = json.dumps({**extra, **told_first}, default=str)
-    return "{extra[line]}\n"
+    return json.dumps({**record["extra"], **told_first}, default=str)
 
 
 def _time(record: Any) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from django.db import OperationalError
@@ -190,10 +191,32 @@ def test_a_message_that_is_too_large_is_refused_and_its_beginning_kept(client: C
 def test_when_nothing_could_be_stored_the_sender_is_told_to_send_again(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(alarm: Alarm) -> None:
+    def fail(columns: object) -> None:
         raise OperationalError(2006, "server has gone away")
 
     monkeypatch.setattr(intake, "_store_once", fail)
     status, answer = post(client, alarm_body())
     assert (status, answer["error"]["code"]) == (503, "not_stored")  # type: ignore[index]
     assert "gone away" not in json.dumps(answer)
+
+
+def test_every_column_is_stored_as_the_models_own_way_stores_it() -> None:
+    """The intake writes its statement itself: what it does not name must be what a new Alarm would be."""
+    said = {"Quantity": "0.010", "Price_Alert": "50000.5", "Entry_Price_Alert": "1", "Exit_Price_Alert": "2"}
+    body = alarm_body(**said)
+    receipts = [intake.record_alarm(body, "127.0.0.1"), intake.record_alarm(body, "127.0.0.1")]
+    receipts.append(intake.record_alarm(b"nonsense", "127.0.0.1"))
+    assert [receipt.status for receipt in receipts] == ["received", "duplicate", "invalid"]
+    first, second, _ = stored = list(Alarm.objects.order_by("id"))
+    for alarm in stored:
+        columns = {field.attname: getattr(alarm, field.attname) for field in Alarm._meta.concrete_fields}
+        again = Alarm(**columns | {"id": None, "delivery_key": None})
+        again.save()
+        again.refresh_from_db()
+        kept = {name: getattr(again, name) for name in columns}
+        assert kept == columns | {"id": again.pk, "delivery_key": None}
+    fresh = Alarm()
+    assert (first.status, first.reason, first.detail, first.attempts) == (fresh.status, "", "", fresh.attempts)
+    assert (first.original_id, first.processed_at, first.quantity) == (None, None, Decimal("0.01"))
+    assert (second.original_id, second.reason, second.delivery_key) == (first.pk, "redelivery", None)
+    assert second.processed_at == second.received_at

@@ -292,6 +292,13 @@ def test_a_bound_value_cannot_replace_what_the_line_says_itself(objects: Output)
     assert (event["level"], event["message"]) == ("INFO", "true")
 
 
+def test_a_bound_line_is_not_taken_for_the_line_itself(text: Output) -> None:
+    logger.bind(line="forged", name="bound").info("true")
+    [line] = text.lines
+    assert "forged" not in line
+    assert line.endswith("true | name=bound")
+
+
 @pytest.mark.parametrize("name", ["django.server", "celery.worker", "gunicorn.error", "anything.else"])
 def test_every_library_writes_through_us(objects: Output, name: str) -> None:
     logging.getLogger(name).error("something %s", "broke")

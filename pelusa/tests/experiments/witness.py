@@ -137,9 +137,8 @@ def store_unheard(body: str) -> int:
     from alarms import intake
     from alarms.messages import read_message
 
-    alarm = intake._alarm_of(read_message(body.encode()), body, "127.0.0.1", timezone.now())
-    alarm.save(using="alarms")
-    return int(alarm.pk)
+    columns = intake._columns_of(read_message(body.encode()), body.encode(), "127.0.0.1", timezone.now())
+    return intake._insert(columns)
 
 
 def resent() -> int:
