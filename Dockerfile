@@ -21,4 +21,4 @@ USER pelusa
 # The generated secrets, the logs and the static files live here; compose puts a volume over it.
 VOLUME /app/var
 EXPOSE 8000
-CMD ["gunicorn", "pelusa.wsgi", "-k", "gthread", "-w", "2", "--threads", "8", "-b", "0.0.0.0:8000", "-c", "pelusa/gunicorn.py"]
+CMD ["gunicorn", "pelusa.wsgi", "-w", "2", "--threads", "8", "-b", "0.0.0.0:8000", "-c", "pelusa/gunicorn.py"]

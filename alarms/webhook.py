@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import Error
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, JsonResponse, UnreadablePostError
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from loguru import logger
@@ -32,7 +32,10 @@ def receive(request: HttpRequest, secret: str = "") -> JsonResponse:
         return error_answer(request, 405, "method_not_allowed", "Post the alarm.", headers={"Allow": "POST"})
     if "HTTP_TRANSFER_ENCODING" in request.META:
         return error_answer(request, 411, "length_required", "Name the message's length: it is not read in chunks.")
-    head, size = _read(request)
+    try:
+        head, size = _read(request)
+    except UnreadablePostError:
+        return error_answer(request, 400, "cut_short", "The message did not come whole, or not in time.")
     named, body = take_secret(head)
     if not _opens(secret or named):
         logger.warning("webhook: wrong or missing secret from {}", request.client_address)  # type: ignore[attr-defined]

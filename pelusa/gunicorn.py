@@ -5,7 +5,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-worker_class = "gthread"
+worker_class = "pelusa.patience.Impatient"
 # `make run` gives every process ten seconds to stop
 graceful_timeout = 8
 timeout = 30

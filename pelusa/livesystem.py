@@ -107,6 +107,7 @@ class LiveSystem:
     port: int = field(default_factory=free_port)
     paper_port: int = field(default_factory=free_port)
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{self.port}"
@@ -128,6 +129,7 @@ class LiveSystem:
             # Tests and benchmarks ask without a pause
             "API_REQUESTS_PER_MINUTE": "10000000",
             "DJANGO_SETTINGS_MODULE": "pelusa.settings",
+            **self.settings,
         }
 
     def specs(self) -> list[ProcessSpec]:

@@ -97,7 +97,7 @@ def web_spec(conf: Any) -> ProcessSpec:
 
 def web_argv(address: str, port: int) -> list[str]:
     """Return what runs the web server: two processes of eight threads."""
-    workers = ["-k", "gthread", "-w", "2", "--threads", "8"]
+    workers = ["-w", "2", "--threads", "8"]
     return ["-m", "gunicorn", "pelusa.wsgi", *workers, "-b", f"{address}:{port}", "-c", "pelusa/gunicorn.py"]
 
 

@@ -1,6 +1,5 @@
 """The web process as it really runs: gunicorn with our configuration, talked to over a socket."""
 
-import json
 import os
 import signal
 import socket
@@ -8,75 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
 
-from pelusa.livesystem import free_port, wait_until
-from pelusa.processes import web_is_live
+from pelusa.livesystem import wait_until
+from pelusa.tests.web import OwnWeb, running_web
 
 SECRET = "the-webhooks-secret-0123456789"
 
 
-@dataclass
-class Web:
-    """A running web process and what it wrote."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-    output: Path
-
-    def send(self, raw: bytes) -> str:
-        """Send bytes as they are and return the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            connection.sendall(raw)
-            connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
-
-    def ask(self, method: str, path: str, *headers: str, body: str = "") -> str:
-        head = [f"{method} {path} HTTP/1.1", f"Host: localhost:{self.port}", f"Content-Length: {len(body)}", *headers]
-        return self.send("\r\n".join([*head, "Connection: close", "", body]).encode())
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.output.read_text().splitlines()]
-
-
 @pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    home, port = tmp_path_factory.mktemp("web"), free_port()
-    changed = {"VAR_DIR": str(home), "PORT": str(port), "LOG_JSON": "on", "WEBHOOK_SECRETS": SECRET}
-    argv = [
-        "-m",
-        "gunicorn",
-        "pelusa.wsgi",
-        "-w",
-        "1",
-        "--threads",
-        "2",
-        "-b",
-        f"127.0.0.1:{port}",
-        "-c",
-        "pelusa/gunicorn.py",
-    ]
-    output = home / "output"
-    with output.open("wb") as sink:
-        environment = os.environ | changed | {"DJANGO_SETTINGS_MODULE": "pelusa.settings"}
-        process = subprocess.Popen(
-            [sys.executable, *argv], cwd=settings.BASE_DIR, env=environment, stdout=sink, stderr=sink
-        )
-    try:
-        wait_until(lambda: web_is_live(port), what="for the web process")
-        yield Web(port, process, output)
-    finally:
-        process.kill()
-        process.wait()
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnWeb]:
+    with running_web(tmp_path_factory.mktemp("web"), {"WEBHOOK_SECRETS": SECRET}) as web:
+        yield web
 
 
-def test_every_line_it_writes_is_one_of_ours(web: Web) -> None:
+def test_every_line_it_writes_is_one_of_ours(web: OwnWeb) -> None:
     web.ask("GET", "/nowhere")
     wait_until(lambda: any(line.get("path") == "/nowhere" for line in web.lines))
     assert any(line["logger"] == "gunicorn.error" and "Listening at" in line["message"] for line in web.lines)
@@ -84,7 +32,7 @@ def test_every_line_it_writes_is_one_of_ours(web: Web) -> None:
     assert (line["message"], line["method"], line["status"], line["address"]) == ("request", "GET", 404, "127.0.0.1")
 
 
-def test_the_webhooks_secret_is_in_no_line(web: Web) -> None:
+def test_the_webhooks_secret_is_in_no_line(web: OwnWeb) -> None:
     for path in (f"/webhook/{SECRET}x", f"/webhook/{SECRET}/", f"/nowhere/{SECRET}", f"/?secret={SECRET}"):
         web.ask("PUT", path, f"Authorization: Token {SECRET}")
     web.send(f"GET /webhook/{SECRET} HTTP/9.9\r\n\r\n".encode())
@@ -97,18 +45,18 @@ def test_the_webhooks_secret_is_in_no_line(web: Web) -> None:
 @pytest.mark.parametrize(
     "header", ["SCRIPT_NAME: /webhook", "Path-Info: /health/live", "PATH_INFO: /health/live", "Script-Name: /x"]
 )
-def test_no_header_moves_a_request_to_another_path(web: Web, header: str) -> None:
+def test_no_header_moves_a_request_to_another_path(web: OwnWeb, header: str) -> None:
     assert " 404 " in web.ask("GET", "/nowhere", header).splitlines()[0]
 
 
-def test_a_header_with_an_underscore_is_not_the_one_with_a_hyphen(web: Web) -> None:
+def test_a_header_with_an_underscore_is_not_the_one_with_a_hyphen(web: OwnWeb) -> None:
     web.ask("GET", "/underscored", "X_Forwarded_For: 52.89.214.238")
     wait_until(lambda: any(line.get("path") == "/underscored" for line in web.lines))
     assert [line["address"] for line in web.lines if line.get("path") == "/underscored"] == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("hosts", [["evil.example"], [""], ["localhost", "evil.example"]])
-def test_a_host_that_is_not_ours_is_refused(web: Web, hosts: list[str]) -> None:
+def test_a_host_that_is_not_ours_is_refused(web: OwnWeb, hosts: list[str]) -> None:
     lines = [
         f"POST /webhook/{SECRET} HTTP/1.1",
         *(f"Host: {host}" for host in hosts),
@@ -122,12 +70,12 @@ def test_a_host_that_is_not_ours_is_refused(web: Web, hosts: list[str]) -> None:
 @pytest.mark.parametrize(
     "headers", [["X-Forwarded-For: " + "1.1.1.1, " * 8000], [f"X-{number}: x" for number in range(200)]]
 )
-def test_headers_beyond_measure_are_refused_at_the_door(web: Web, headers: list[str]) -> None:
+def test_headers_beyond_measure_are_refused_at_the_door(web: OwnWeb, headers: list[str]) -> None:
     answer = web.ask("POST", f"/webhook/{SECRET}", *headers)
     assert answer.splitlines()[0].split()[1] in ("400", "431")
 
 
-def test_it_stops_within_ten_seconds_while_a_client_dawdles(web: Web) -> None:
+def test_it_stops_within_ten_seconds_while_a_client_dawdles(web: OwnWeb) -> None:
     with socket.create_connection(("127.0.0.1", web.port)) as slow:
         slow.sendall(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         time.sleep(0.2)

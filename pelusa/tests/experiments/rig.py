@@ -77,7 +77,6 @@ class RiggedSystem(LiveSystem):
     """A live system whose processes use lines where there are any, and settings of the experiment's."""
 
     lines: dict[str, FaultProxy] = field(default_factory=dict)
-    settings: dict[str, str] = field(default_factory=dict)
     only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -91,7 +90,7 @@ class RiggedSystem(LiveSystem):
 
     @property
     def env(self) -> dict[str, str]:
-        env = self.straight_env | self.settings
+        env = self.straight_env
         for alias, schema in self.schemas.items():
             if alias in self.lines:
                 env[URLS[alias]] = f"mysql://root@127.0.0.1:{self.lines[alias].port}/{schema}"
