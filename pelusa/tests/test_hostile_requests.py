@@ -5,23 +5,29 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_started
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from loguru import logger
 
 from alarms.models import Alarm
 from alarms.routing import route_pair
+from alarms.tests.test_message_fuzz import damaged, near_messages
 from operations.models import Decision, Operation, Order
 from pelusa import logs
 from pelusa.environment import networks
-from pelusa.testing import DATABASES
-from pelusa.tests.hostile import CASES, MAX_BODY, NEXT_SECRET, OLD_SECRET, PATH, RULES, SECRET, Case
+from pelusa.testing import DATABASES, alarm_body
+from pelusa.tests.hostile import CASES, FAR, MAX_BODY, NEAR, NEXT_SECRET, OLD_SECRET, PATH, RULES, SECRET, Case
 from pelusa.tests.making import make_strategy
 from pelusa.wsgi import WebhookFirst
 
@@ -174,3 +180,47 @@ def test_no_hostile_request_becomes_an_order(ask: Ask) -> None:
     assert not Decision.objects.exclude(outcome=Decision.Outcome.IGNORED).exists()
     assert not Operation.objects.exists()
     assert not Order.objects.exists()
+
+
+def test_h85_guesses_of_the_secret_touch_no_database(ask: Ask) -> None:
+    with ExitStack() as stack:
+        queries = [stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in DATABASES]
+        statuses = {ask(Case("a guess", 401, path=f"/webhook/guess-{number}"))[0] for number in range(1_000)}
+    assert statuses == {401}
+    assert [len(each) for each in queries] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("hours", [1, 24, 72])
+def test_h90_s28_a_message_that_is_replayed_later_makes_no_order(ask: Ask, hours: int) -> None:
+    make_strategy()
+    body = alarm_body(at=datetime.now(UTC) - timedelta(hours=hours))
+    answers = [ask(replace(HONEST, body=body))[2]["status"] for _ in range(3)]
+    assert answers == ["received", "duplicate", "duplicate"]
+    route_pair("BTCUSDT")
+    assert [each.reason for each in Decision.objects.all()] == ["alarm_too_old"]
+    assert not Order.objects.exists()
+
+
+def test_h91_both_sides_in_one_second_are_both_kept(ask: Ask) -> None:
+    at = datetime.now(UTC)
+    sent = [alarm_body(f"order open {leg}", at=at) for leg in ("long", "short")]
+    assert [ask(replace(HONEST, body=body))[2]["status"] for body in sent] == ["received", "received"]
+    assert list(Alarm.objects.order_by("id").values_list("leg", flat=True)) == ["long", "short"]
+
+
+texts = st.text(st.characters(codec="latin-1"), max_size=60)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.binary(max_size=400) | damaged() | near_messages,
+    path=st.sampled_from([PATH, "/webhook", f"{PATH}/"]) | texts.map(lambda text: f"/webhook/{quote(text)}"),
+    content_type=st.none() | texts,
+    headers=st.dictionaries(st.sampled_from(["X-Forwarded-For", "Content-Encoding", "Host-Name", "Cookie"]), texts),
+    peer=st.sampled_from([NEAR, FAR, "", "unix:", "::1"]),
+)
+def test_any_request_gets_one_of_the_answers_that_the_webhook_knows(
+    ask: Ask, body: bytes, path: str, content_type: str | None, headers: dict[str, str], peer: str
+) -> None:
+    case = Case("any", 0, body, path, headers=tuple(headers.items()), peer=peer, content_type=content_type)
+    assert ask(case)[0] in {200, 400, 401, 403, 404, 413, 415, 422}
