@@ -9,7 +9,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pelusa.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from pelusa.actors import behind_command
+
+    with behind_command(sys.argv[1:]):
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 from loguru import logger
 
+from exchange.acts import tell_act
 from exchange.models import Account
 from operations.models import KillSwitch
 from operations.notices import end_notice, raise_notice
@@ -51,6 +52,8 @@ def pull(account: Account | None, who: object, why: str) -> bool:
     # Where the account's row is held by somebody, a row that points at it would wait as well
     of = account if is_quiet else None
     raise_notice(scope_of(_key(account)), NOTICE, account=of, accounts=_name(account), who=str(who), why=why)
+    if was_off:
+        _tell("pulled", account, True, who, why)
     return was_off
 
 
@@ -62,6 +65,7 @@ def release(account: Account | None, who: object, why: str) -> bool:
     if not _turn(account, False, who, why):
         return False
     end_notice(scope_of(_key(account)), NOTICE)
+    _tell("released", account, False, who, why)
     return True
 
 
@@ -113,6 +117,14 @@ def _turn(account: Account | None, is_on: bool, who: object, why: str) -> bool:
     words = ("on" if is_on else "off") if turned else "was moved already"
     logger.warning("kill switch {}: {} by {}: {}", _name(account), words, who, why)
     return bool(turned)
+
+
+def _tell(act: str, account: Account | None, is_on: bool, who: object, why: str) -> None:
+    """Tell of the move when it has been made: the brake waits for nobody who writes."""
+    switch = KillSwitch.objects.get(scope=scope_of(_key(account)))
+    # Not read again with its credentials, which a lost key would not open
+    switch.account = account
+    tell_act(act, switch, who=who, before={"is_on": not is_on}, after={"is_on": is_on}, note=why)
 
 
 def _wait_for_claims(account: Account | None) -> bool:

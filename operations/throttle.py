@@ -11,6 +11,7 @@ from operations.exposure import entries_since
 from operations.models import Limits, Operation, Order
 from operations.notices import end_notice, raise_notice
 from strategies.models import Strategy
+from strategies.switching import switch_strategy
 
 # For every strategy, beside what its limits say; None: only what they say. TradingView itself stops an alert of more
 # than 15 in 3 minutes, so a strategy with an alert to enter on each leg cannot mean more than 10 a minute.
@@ -36,7 +37,7 @@ def is_runaway(strategy: Strategy, most: int, now: datetime) -> bool:
 def stop(operation: Operation, most: int, now: datetime) -> None:
     """Switch the operation's strategy off and tell a human. Exits of what it holds go on."""
     strategy, seconds = operation.strategy, int(WINDOW.total_seconds())
-    Strategy.objects.filter(pk=strategy.pk, is_active=True).update(is_active=False, updated_at=now)
+    switch_strategy(strategy, is_on=False, who="the limit of entries a minute", now=now)
     end_notice(_key(strategy), NOTICE)
     raise_notice(
         _key(strategy),

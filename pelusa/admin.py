@@ -1,13 +1,11 @@
-"""The back office of what is not ours: users, groups, tokens, schedules and the audit log, in unfold's dress."""
+"""The back office of what is not ours: users, groups, tokens, schedules, in unfold's dress; and the audit."""
 
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -27,8 +25,10 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from exchange.backoffice import Ledger, shown_time, time_column
+from exchange.backoffice import shown_time, time_column
 from pelusa import access_admin  # noqa: F401  it registers its pages
+from pelusa.audit import admin as audit_admin  # noqa: F401  it registers its page
+from pelusa.audit.recording import rows_watched
 from pelusa.notifications import admin as notifications_admin  # noqa: F401  it registers its pages
 
 # Importing the packages' admin modules registered theirs; these replace them
@@ -132,10 +132,6 @@ class TokenAdmin(ModelAdmin):
         """A token has no page but the one that revokes it."""
         return HttpResponseRedirect(reverse("admin:knox_authtoken_delete", args=[object_id]))
 
-    def history_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Its history is in the audit list, under its first letters."""
-        return HttpResponseRedirect(f"{reverse('admin:admin_logentry_changelist')}?q={object_id}")
-
     def response_add(self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None) -> HttpResponse:
         """Show the token in this one answer; nothing stores its text."""
         context = self.admin_site.each_context(request) | {
@@ -159,7 +155,6 @@ class TokenAdmin(ModelAdmin):
         if not self.has_delete_permission(request, token):
             raise PermissionDenied
         if request.method == "POST":
-            self._log(request, token, DELETION, "Revoked.")
             token.delete()
             self.message_user(request, _("The token of %(user)s is revoked.") % {"user": token.user}, messages.SUCCESS)
             return HttpResponseRedirect(reverse("admin:knox_authtoken_changelist"))
@@ -171,17 +166,7 @@ class TokenAdmin(ModelAdmin):
         return TemplateResponse(request, "pelusa/revoke.html", context)
 
     def log_addition(self, request: HttpRequest, obj: AuthToken, message: Any) -> None:
-        self._log(request, obj, ADDITION, "Issued.")
-
-    def _log(self, request: HttpRequest, token: AuthToken, act: int, words: str) -> None:
-        LogEntry.objects.create(
-            user_id=request.user.pk,  # type: ignore[misc]
-            content_type=ContentType.objects.get_for_model(token),
-            object_id=token.token_key,
-            object_repr=named(token),
-            action_flag=act,
-            change_message=words,
-        )
+        """Django's own log would keep the digest, as it is the primary key; the audit has the first letters."""
 
     @display(description=_("Begins with"))
     def beginning(self, token: AuthToken) -> str:
@@ -190,11 +175,6 @@ class TokenAdmin(ModelAdmin):
     @display(description=_("Until (UTC)"))
     def until(self, token: AuthToken) -> Any:
         return shown_time(token.expiry) if token.expiry else _("for ever")
-
-
-def named(token: AuthToken) -> str:
-    """Return how a token is called where people read of it."""
-    return f"{token.token_key}… of {token.user}"
 
 
 class TaskWidget(UnfoldAdminSelectWidget, TaskSelectWidget):
@@ -227,6 +207,11 @@ class ScheduleAdmin(BasePeriodicTaskAdmin, ModelAdmin):
     date_hierarchy = None
     compressed_fields = False
 
+    def response_action(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> Any:
+        """The package switches tasks by an UPDATE, of which no signal tells."""
+        with rows_watched(queryset):
+            return super().response_action(request, queryset)
+
     @display(description=_("Rhythm"))
     def rhythm(self, task: PeriodicTask) -> str:
         return str(task.scheduler)
@@ -254,25 +239,3 @@ class CrontabAdmin(BaseCrontabScheduleAdmin, ModelAdmin):
 class ClockedAdmin(BaseClockedScheduleAdmin, ModelAdmin):
     inlines = (TasksOfSchedule,)
     compressed_fields = False
-
-
-ACTS = {ADDITION: ("success", _("Added")), CHANGE: ("info", _("Changed")), DELETION: ("danger", _("Deleted"))}
-
-
-@admin.register(LogEntry)
-class AuditAdmin(Ledger):
-    """Who changed what, and when."""
-
-    list_display = (time_column("action_time", _("When (UTC)")), "user", "act", "content_type", "object_repr", "what")
-    list_filter = ("action_flag", "user", "content_type")
-    search_fields = ("object_repr", "change_message", "user__username")
-    list_select_related = ("user", "content_type")
-    fields = ("action_time", "user", "content_type", "object_id", "object_repr", "what")
-
-    @display(description=_("Act"), label={flag: colour for flag, (colour, _label) in ACTS.items()})
-    def act(self, entry: LogEntry) -> tuple[int, Any]:
-        return entry.action_flag, ACTS[entry.action_flag][1]
-
-    @display(description=_("What"))
-    def what(self, entry: LogEntry) -> str:
-        return entry.get_change_message()

@@ -14,6 +14,7 @@ class PelusaConfig(AppConfig):
         from exchange.main_account import keep_main_account
         from pelusa import checks, lockout, schema  # noqa: F401  they register themselves
         from pelusa.addresses import parse_rules
+        from pelusa.audit import recording
         from pelusa.logs import keep_account_keys_out
         from pelusa.notifications.addresses import keep_address_out
         from pelusa.numbering import after_migration
@@ -28,3 +29,4 @@ class PelusaConfig(AppConfig):
         for signal in (post_init, post_save):
             signal.connect(keep_address_out, sender="pelusa.Channel", dispatch_uid="pelusa.channels")
             signal.connect(keep_account_keys_out, sender="exchange.Account", dispatch_uid="pelusa.logs")
+        recording.listen()

@@ -118,6 +118,11 @@ app.conf.update(
             "schedule": 30.0,
             "options": {"expires": 25},
         },
+        "check the audit's chain": {
+            "task": "pelusa.tasks.check_audit",
+            "schedule": crontab(hour="4", minute="23"),
+            "options": {"expires": 3600},
+        },
         "go on with backfills": {
             "task": "market.tasks.sweep_backfills",
             "schedule": 10.0,

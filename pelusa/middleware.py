@@ -9,6 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from loguru import logger
 
+from pelusa.actors import behind_request
 from pelusa.addresses import Rules, client_address, is_hidden, is_restricted
 from pelusa.environment import Network
 from pelusa.errors import error_answer, with_body
@@ -37,7 +38,7 @@ class RequestContext:
         started = perf_counter()
         request.request_id = uuid4().hex  # type: ignore[attr-defined]
         request.client_address = client_address(*hops(request))  # type: ignore[attr-defined]
-        with logger.contextualize(request_id=request.request_id):  # type: ignore[attr-defined]
+        with behind_request(request), logger.contextualize(request_id=request.request_id):  # type: ignore[attr-defined]
             response = with_body(request, self.get_response(request))
             response.headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
             if response.status_code >= 400:

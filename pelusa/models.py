@@ -7,9 +7,19 @@ from django.utils.translation import gettext_lazy as _
 from loguru import logger
 
 from pelusa.addresses import PREFIX, Rule, Rules, as_rule, merged
+from pelusa.audit.rows import AuditEntry, AuditHead
 from pelusa.notifications.models import Channel, Message, Watermark
 
-__all__ = ["AddressRule", "Channel", "Message", "Refusal", "Watermark", "stored_rules"]
+__all__ = [
+    "AddressRule",
+    "AuditEntry",
+    "AuditHead",
+    "Channel",
+    "Message",
+    "Refusal",
+    "Watermark",
+    "stored_rules",
+]
 
 
 class AddressRule(models.Model):

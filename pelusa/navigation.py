@@ -62,7 +62,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _list(_("Failed log-ins"), "lock", "axes", "accessattempt"),
             _list(_("Log-ins"), "login", "axes", "accesslog"),
             _list(_("Schedules"), "schedule", "django_celery_beat", "periodictask"),
-            _list(_("Audit"), "history", "admin", "logentry"),
+            _list(_("Audit"), "history", "pelusa", "auditentry"),
         ),
     ]
 

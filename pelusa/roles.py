@@ -51,6 +51,7 @@ GRANTS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("pelusa", "addressrule", ("add", "change", "delete")),
         ("pelusa", "channel", ("add", "change", "delete")),
         ("django_celery_beat", "*", ("view", "add", "change", "delete")),
+        ("pelusa", "auditentry", ("view",)),
     ),
 }
 

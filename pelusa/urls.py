@@ -18,6 +18,8 @@ from market.klines_api import KlineViewSet
 from market.series_api import BackfillViewSet, SeriesViewSet
 from operations.api import DecisionViewSet, FillViewSet, OperationViewSet, OrderViewSet
 from operations.guards_api import KillSwitchViewSet, LimitsViewSet, NoticeViewSet
+from pelusa.audit.admin import object_history
+from pelusa.audit.api import AuditViewSet
 from pelusa.doctor.page import doctor
 from pelusa.doctor.proxy import SeenView
 from pelusa.health import Ready, live
@@ -42,9 +44,16 @@ api.register("positions", PositionViewSet, basename="position")
 api.register("kill-switch", KillSwitchViewSet, basename="kill-switch")
 api.register("limits", LimitsViewSet, basename="limits")
 api.register("notices", NoticeViewSet, basename="notice")
+api.register("audit", AuditViewSet, basename="audit")
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
+    # Before Django's own, which knows nothing of the API
+    path(
+        "admin/<slug:app>/<slug:model>/<path:object_id>/history/",
+        admin.site.admin_view(object_history),
+        name="object_history",
+    ),
     path("admin/doctor/", admin.site.admin_view(doctor), name="doctor"),
     path("admin/", include(overview.urls() + chart.urls() + composer.urls())),
     path("admin/", admin.site.urls),

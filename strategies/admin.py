@@ -26,6 +26,7 @@ from exchange.backoffice import (
 )
 from exchange.models import Account
 from strategies.models import Leg, Strategy
+from strategies.switching import switch_strategy
 from strategies.validation import problems
 
 LEG_NAMES = tuple(Leg.Name.values)
@@ -214,9 +215,7 @@ class StrategyAdmin(ModelAdmin):
     def _switch(self, request: HttpRequest, strategies: Iterable[Strategy], *, on: bool) -> None:
         switched = 0
         for strategy in strategies:
-            if not Strategy.objects.filter(pk=strategy.pk, is_active=not on).update(
-                is_active=on, updated_at=timezone.now()
-            ):
+            if not switch_strategy(strategy, is_on=on, who=request.user, now=timezone.now()):
                 continue
             self.log_change(request, strategy, "Activated." if on else "Deactivated.")
             switched += 1

@@ -119,6 +119,7 @@ SENTENCES = {
     "notification_given_up": _("{messages} messages did not reach the channel {channel} within a day."),
     # Notices of the guards
     "kill_switch_on": _("The kill switch of {accounts} is on: entries are denied, exits go on. {who} pulled it: {why}"),
+    "audit_broken": _("Somebody meddled with the audit: {detail}."),
     "strategy_stopped": _("{strategy} was switched off: it sent {most} entries within {seconds} s."),
 }
 

@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from exchange.models import Account
+from pelusa.audit.rows import AuditEntry
 from pelusa.livesystem import free_port
 from pelusa.testing import DATABASES, PaperExchange
 from pelusa.tests.browsing import browser_of, page
@@ -52,9 +53,9 @@ def all_that_is_shown(browser: Client, account: Account) -> str:
     urls = [LIST, change_page(account), reverse("admin:exchange_account_history", args=[account.pk])]
     urls += [
         reverse(f"admin:{name}_changelist")
-        for name in ("strategies_strategy", "operations_operation", "admin_logentry")
+        for name in ("strategies_strategy", "operations_operation", "pelusa_auditentry")
     ]
-    return "".join(page(browser, url) for url in urls) + str(list(LogEntry.objects.values()))
+    return "".join(page(browser, url) for url in urls) + str([*LogEntry.objects.values(), *AuditEntry.objects.values()])
 
 
 def test_no_page_ever_contains_what_was_typed(account: Account) -> None:

@@ -20,6 +20,9 @@ from exchange.models import Account, EquityPoint, EquitySnapshot
 from market.models import Backfill, Instrument, KlineHole, Series
 from market.tests.making import make_candles
 from operations.models import Decision, Fill, Lane, Operation, Order
+from pelusa.actors import SYSTEM
+from pelusa.audit.chain import append
+from pelusa.audit.rows import AuditEntry
 from pelusa.office.overview import PARTS
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import ELSEWHERE, browser_of, page, queries_of
@@ -58,7 +61,7 @@ def rows() -> None:
     every = IntervalSchedule.objects.create(every=2, period="seconds")
     PeriodicTask.objects.create(name="sweep", task="alarms.tasks.sweep_alarms", interval=every)
     CrontabSchedule.objects.create(hour="3")
-    LogEntry.objects.create(user=user, action_flag=2, object_repr="something", change_message="Changed.")
+    append(SYSTEM, "changed", object_name="something")
 
 
 def test_every_page_opens_with_rows_and_asks_no_other_host(rows: None) -> None:
@@ -189,7 +192,7 @@ def test_a_token_is_shown_once_and_its_digest_never() -> None:
         page(browser, url_of(AuthToken)),
         page(browser, url_of(AuthToken, "delete", token.token_key)),
     ]
-    seen += [page(browser, url_of(LogEntry)), str(list(LogEntry.objects.values()))]
+    seen += [page(browser, url_of(AuditEntry)), str([*LogEntry.objects.values(), *AuditEntry.objects.values()])]
     assert all(token.digest not in each for each in seen)
     assert all(text not in each for each in seen[1:])
 
@@ -205,7 +208,7 @@ def test_a_revoked_token_opens_nothing() -> None:
     assert client.get("/api/v1/strategies/").status_code == 200
     browser.post(url)
     assert client.get("/api/v1/strategies/").status_code == 401
-    assert LogEntry.objects.filter(change_message="Revoked.").exists()
+    assert AuditEntry.objects.filter(object_type="knox.authtoken", act="removed").exists()
 
 
 def test_only_a_superuser_hands_out_roles() -> None:

@@ -11,6 +11,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from market.tests.making import make_backfills
 from operations.models import Decision, Fill, Limits, Notice, Operation, Order
+from pelusa.actors import SYSTEM
+from pelusa.audit.chain import append
 from pelusa.roles import ROLES, RolePermissions
 from pelusa.testing import DATABASES
 from pelusa.tests.making import client_of, make_history, make_instrument
@@ -46,6 +48,7 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     # Pages for people with a session: with a token they lead to the login
     "api/docs/": dict.fromkeys(METHODS, EVERYBODY),
     "admin/doctor/": dict.fromkeys(METHODS, EVERYBODY),
+    "admin/<slug:app>/<slug:model>/<path:object_id>/history/": dict.fromkeys(METHODS, EVERYBODY),
     "api/v1/": {"GET": USERS, "HEAD": USERS, "OPTIONS": USERS},
     "api/v1/alarms/": READ,
     "api/v1/alarms/<pk>/": READ,
@@ -82,6 +85,8 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api/v1/kill-switch/release/": {"POST": OPERATORS, "OPTIONS": OPERATORS},
     "api/v1/limits/": READ | {"POST": OPERATORS},
     "api/v1/limits/<pk>/": READ | dict.fromkeys(WRITE, OPERATORS),
+    "api/v1/audit/": dict.fromkeys(READ, OPERATORS),
+    "api/v1/audit/<pk>/": dict.fromkeys(READ, OPERATORS),
     "api/v1/notices/": READ,
     "api/v1/notices/<pk>/": READ,
 }
@@ -115,6 +120,7 @@ def keys() -> dict[str, Any]:
     alarm = Decision.objects.get().alarm_id
     own = {"strategies": strategy.pk, "accounts": strategy.account_id, "alarms": alarm}
     guards = {"limits": Limits.objects.create(scope="all").pk, "notices": Notice.objects.create(kind="x").pk}
+    guards["audit"] = append(SYSTEM, "changed").pk
     [row] = make_backfills()
     candles = {"series": row.series_id, "backfills": row.pk}
     return found | own | guards | candles | {"instruments": make_instrument().pk}

@@ -1,0 +1,390 @@
+"""Whoever changes something is found in the audit: who, from where, through what, before and after."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
+from django.test import Client
+from django.urls import reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from knox.models import AuthToken
+
+from exchange.models import Account
+from exchange.tests.test_accounts_admin import filled_in as account_form
+from market.models import Series
+from market.tests.making import make_series
+from operations.killswitch import pull
+from operations.models import Limits, Notice
+from operations.notices import raise_notice
+from pelusa.actors import SYSTEM, behind_command
+from pelusa.audit.chain import append, find_break
+from pelusa.audit.guard import is_guarded, lift_guard, raise_guard
+from pelusa.audit.recording import MOST_FAILURES_AN_HOUR
+from pelusa.audit.rows import AppendOnly, AuditEntry, AuditHead
+from pelusa.tasks import check_audit
+from pelusa.testing import DATABASES
+from pelusa.tests.browsing import browser_of, page
+from pelusa.tests.making import client_of, make_account, make_instrument, make_operation, make_strategy
+from strategies.tests.test_strategies_admin import edited
+
+pytestmark = pytest.mark.django_db(databases=DATABASES)
+
+FROM = {"REMOTE_ADDR": "127.0.0.7"}
+LIST = reverse("admin:pelusa_auditentry_changelist")
+
+
+def browser(role: str = "superuser") -> Client:
+    seated = browser_of(role)
+    seated.defaults |= FROM
+    return seated
+
+
+def robot(role: str = "superuser") -> Any:
+    client = client_of(role)
+    client.defaults |= FROM
+    return client
+
+
+def only(object_type: str, **columns: Any) -> AuditEntry:
+    """Return the one entry about a kind of object; whoever did it and from where is on it."""
+    entry = AuditEntry.objects.get(object_type=object_type, **columns)
+    assert (entry.address, len(entry.request_id), bool(entry.who)) == ("127.0.0.7", 32, True)
+    assert entry.user_id
+    return entry
+
+
+def told(entry: AuditEntry) -> tuple[str, str, dict[str, Any]]:
+    return entry.through, entry.act, entry.changes
+
+
+def test_a_strategy_that_is_changed_on_its_page_is_audited_with_its_leg() -> None:
+    make_instrument()
+    strategy = make_strategy()
+    url = reverse("admin:strategies_strategy_change", args=[strategy.pk])
+    form = edited(strategy, name="Renamed", **{"legs-0-leverage": "7", "legs-0-close_interval": "5m"})
+    assert browser("trader").post(url, form).status_code == 302
+    changes = [entry.changes for entry in AuditEntry.objects.filter(object_type="strategies.strategy").order_by("pk")]
+    assert changes == [{"name": ["Stochastic 5m", "Renamed"]}, {"long.leverage": [1, 7]}]
+
+
+def test_a_strategy_that_is_changed_over_the_api_is_audited_with_its_leg_and_token() -> None:
+    make_instrument()
+    strategy = make_strategy()
+    change = {"name": "Renamed", "long": {"size": "0.5"}, "short": None}
+    assert robot("trader").patch(f"/api/v1/strategies/{strategy.pk}/", change, "json").status_code == 200
+    entries = list(AuditEntry.objects.filter(object_type="strategies.strategy").order_by("pk"))
+    assert [each.changes for each in entries] == [
+        {"name": ["Stochastic 5m", "Renamed"]},
+        {"long.size": ["0.01", "0.5"]},
+    ]
+    assert (entries[0].through, entries[0].token) == ("api", AuthToken.objects.get().token_key)
+
+
+def test_switching_strategies_from_the_list_is_audited() -> None:
+    strategy = make_strategy()
+    chosen = {"action": "deactivate", "_selected_action": [strategy.pk]}
+    browser("trader").post(reverse("admin:strategies_strategy_changelist"), chosen)
+    assert told(only("strategies.strategy")) == ("office", "changed", {"is_active": [True, False]})
+
+
+def test_a_strategy_that_is_deleted_leaves_what_it_was() -> None:
+    strategy = make_strategy()
+    assert robot("trader").delete(f"/api/v1/strategies/{strategy.pk}/").status_code == 204
+    entry = only("strategies.strategy", act="removed")
+    assert (entry.changes["ticker"], entry.object_name) == (["BTCUSDT.P", None], "Stochastic 5m")
+
+
+def test_limits_are_audited_from_their_page_and_over_the_api() -> None:
+    limits = Limits.objects.create(scope="all", max_open_operations=3)
+    url = reverse("admin:operations_limits_change", args=[limits.pk])
+    assert browser("operator").post(url, {"max_open_operations": "5"}).status_code == 302
+    entry = only("operations.limits", through="office")
+    assert told(entry) == ("office", "changed", {"max_open_operations": [3, 5]})
+    change = {"max_open_operations": 7}
+    assert robot("operator").patch(f"/api/v1/limits/{limits.pk}/", change, "json").status_code == 200
+    entry = only("operations.limits", through="api")
+    assert told(entry) == ("api", "changed", {"max_open_operations": [5, 7]})
+
+
+def test_of_an_accounts_keys_the_audit_says_only_that_they_changed() -> None:
+    account = make_account()
+    url = reverse("admin:exchange_account_change", args=[account.pk])
+    form = account_form(name="renamed", new_api_key="k" * 20, new_api_secret="s" * 20)
+    assert browser("operator").post(url, form).status_code == 302
+    hidden = {"api_key": ["***", "***"], "api_secret": ["***", "***"], "name": ["desk", "renamed"]}
+    assert told(only("exchange.account")) == ("office", "changed", hidden)
+
+
+def test_an_account_that_is_changed_over_the_api_is_audited() -> None:
+    account = make_account()
+    change = {"is_active": False}
+    assert robot("operator").patch(f"/api/v1/accounts/{account.pk}/", change, "json").status_code == 200
+    assert told(only("exchange.account")) == ("api", "changed", {"is_active": [True, False]})
+
+
+def test_a_series_that_is_followed_is_audited_from_its_page_and_over_the_api() -> None:
+    series = make_series()
+    Series.objects.update(is_followed=False)
+    url = reverse("admin:market_series_changelist")
+    assert browser("trader").post(f"{url}{series.pk}/follow/", {"since": ""}).status_code == 302
+    assert told(only("market.series", through="office"))[2] == {"is_followed": [False, True]}
+    assert robot("trader").post(f"/api/v1/series/{series.pk}/unfollow/", {}, "json").status_code == 200
+    assert told(only("market.series", through="api"))[2] == {"is_followed": [True, False]}
+
+
+def test_an_instrument_that_is_removed_by_hand_is_audited() -> None:
+    instrument = make_instrument()
+    url = reverse("admin:market_instrument_delete", args=[instrument.pk])
+    answer = browser("superuser").post(url, {"post": "yes"})
+    removed = AuditEntry.objects.filter(object_type="market.instrument", act="removed").count()
+    assert removed == (answer.status_code == 302)
+
+
+def test_a_users_roles_and_rights_are_audited_by_name() -> None:
+    user = get_user_model().objects.create_user("ana")
+    form = {"username": "ana", "is_active": "on", "is_staff": "on", "groups": [Group.objects.get(name="trader").pk]}
+    form |= {"date_joined_0": f"{user.date_joined:%Y-%m-%d}", "date_joined_1": f"{user.date_joined:%H:%M:%S}"}
+    assert browser().post(reverse("admin:auth_user_change", args=[user.pk]), form).status_code == 302
+    entries = AuditEntry.objects.filter(object_type="auth.user", object_id=str(user.pk)).order_by("pk")
+    assert [each.changes for each in entries] == [{"is_staff": [False, True]}, {"groups": [[], ["trader"]]}]
+
+
+def test_a_new_password_is_audited_and_its_hash_is_not() -> None:
+    user = get_user_model().objects.create_user("ana", password="old one of hers")
+    form = {"password1": "a new and longer one", "password2": "a new and longer one", "usable_password": "true"}
+    assert browser().post(reverse("admin:auth_user_password_change", args=[user.pk]), form).status_code == 302
+    assert only("auth.user", object_id=str(user.pk)).changes == {"password": ["***", "***"]}
+
+
+def test_a_group_is_audited() -> None:
+    add = reverse("admin:auth_group_add")
+    assert browser().post(add, {"name": "guests", "permissions": []}).status_code == 302
+    assert told(only("auth.group")) == ("office", "added", {"name": [None, "guests"]})
+
+
+def test_a_token_is_audited_by_its_first_letters_when_it_is_made_and_when_it_is_revoked() -> None:
+    user = get_user_model().objects.create_user("robot")
+    seated = browser()
+    seated.post(reverse("admin:knox_authtoken_add"), {"user": user.pk, "expiry_0": "", "expiry_1": ""})
+    token = AuthToken.objects.get()
+    seated.post(reverse("admin:knox_authtoken_delete", args=[token.token_key]))
+    made, revoked = AuditEntry.objects.filter(object_type="knox.authtoken").order_by("pk")
+    assert (made.act, revoked.act, made.object_id) == ("added", "removed", token.token_key)
+    assert token.digest not in str(list(AuditEntry.objects.values()))
+
+
+def test_schedules_are_audited_even_where_they_are_switched_by_an_update() -> None:
+    every = IntervalSchedule.objects.create(every=2, period="seconds")
+    task = PeriodicTask.objects.create(name="sweep", task="alarms.tasks.sweep_alarms", interval=every)
+    url = reverse("admin:django_celery_beat_periodictask_changelist")
+    browser("operator").post(url, {"action": "disable_tasks", "_selected_action": [task.pk]})
+    assert told(only("django_celery_beat.periodictask"))[1:] == ("changed", {"enabled": [True, False]})
+
+
+@pytest.mark.parametrize("through", ["office", "api"])
+def test_the_kill_switch_is_audited_with_its_reason(through: str) -> None:
+    make_account()
+    if through == "office":
+        browser("trader").post(reverse("admin:operations_killswitch_changelist") + "pull/", {"reason": "odd fills"})
+    else:
+        robot("trader").post("/api/v1/kill-switch/pull/", {"reason": "odd fills"}, "json")
+    entry = only("operations.killswitch")
+    assert told(entry) == (through, "pulled", {"is_on": [False, True]})
+    assert entry.note == "odd fills"
+
+
+@pytest.mark.parametrize("through", ["office", "api"])
+def test_closing_an_operation_by_hand_is_audited(through: str) -> None:
+    operation = make_operation(make_strategy())
+    if through == "office":
+        url = reverse("admin:operations_operation_close", args=[operation.pk])
+        browser("trader").post(url, {"confirmed": "yes"})
+    else:
+        robot("trader").post(f"/api/v1/operations/{operation.pk}/close/", {}, "json")
+    entry = only("operations.operation")
+    assert (entry.through, entry.act, entry.object_id) == (through, "closed", str(operation.pk))
+
+
+def test_what_the_system_does_to_a_switch_is_the_systems() -> None:
+    pull(None, "the watch of strangers", "a position of nobody")
+    entry = AuditEntry.objects.get()
+    assert (entry.through, entry.who, entry.address) == ("system", "the watch of strangers", "")
+
+
+def test_rows_that_nobody_is_behind_are_not_audited() -> None:
+    make_strategy()
+    Limits.objects.create(scope="all")
+    assert not AuditEntry.objects.exists()
+
+
+def test_a_typed_command_is_audited_as_one() -> None:
+    with behind_command(["createsuperuser"]):
+        get_user_model().objects.create_superuser("boss")
+    with behind_command(["migrate"]):
+        get_user_model().objects.create_user("nobody")
+    entry = AuditEntry.objects.get()
+    assert (entry.through, entry.who.rpartition(" ")[2]) == ("command", "createsuperuser")
+
+
+def test_log_in_log_out_and_a_failure_are_audited_and_no_password_is() -> None:
+    get_user_model().objects.create_user("ana", password="open sesame", is_staff=True)
+    visitor = Client(**FROM)
+    for name, password in (("open sesame", "x"), ("ana", "wrong word"), ("ana", "open sesame")):
+        visitor.post(reverse("admin:login"), {"username": name, "password": password})
+    visitor.post(reverse("admin:logout"))
+    acts = list(AuditEntry.objects.order_by("pk").values_list("act", "object_name", "address"))
+    here = "127.0.0.7"
+    assert acts[0] == ("log_in_failed", "", here)
+    assert [each[:2] for each in acts[1:]] == [("log_in_failed", "ana"), ("log_in", "ana"), ("log_out", "ana")]
+    said = str(list(AuditEntry.objects.values()))
+    assert "sesame" not in said
+    assert "wrong word" not in said
+
+
+def test_whoever_guesses_passwords_does_not_fill_the_table() -> None:
+    for _ in range(MOST_FAILURES_AN_HOUR):
+        append(SYSTEM, "log_in_failed")
+    Client().post(reverse("admin:login"), {"username": "ana", "password": "x"})
+    assert AuditEntry.objects.count() == MOST_FAILURES_AN_HOUR
+
+
+def refusals() -> list[Callable[[AuditEntry], Any]]:
+    return [
+        lambda entry: entry.save(),
+        lambda entry: entry.save(update_fields=["note"]),
+        lambda entry: entry.delete(),
+        lambda entry: AuditEntry.objects.update(note="x"),
+        lambda entry: AuditEntry.objects.all().delete(),
+        lambda entry: AuditEntry.objects.bulk_update([entry], ["note"]),
+        lambda entry: AuditEntry.objects.bulk_create([entry]),
+    ]
+
+
+@pytest.mark.parametrize("meddle", refusals())
+def test_the_application_never_changes_or_removes_an_entry(meddle: Callable[[AuditEntry], Any]) -> None:
+    append(SYSTEM, "changed")
+    with pytest.raises(AppendOnly):
+        meddle(AuditEntry.objects.get())
+    assert not find_break()
+
+
+@pytest.mark.parametrize("query", ["UPDATE pelusa_auditentry SET note = 'x'", "DELETE FROM pelusa_auditentry"])
+def test_the_database_refuses_too(query: str) -> None:
+    append(SYSTEM, "changed")
+    with pytest.raises(DatabaseError, match="never changed or removed"), transaction.atomic():
+        connection.cursor().execute(query)
+    assert AuditEntry.objects.filter(note="").count() == 1
+
+
+def meddle(query: str) -> None:
+    """Do what somebody does who may take the triggers away."""
+    lift_guard(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="removing a trigger would commit the test")
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("UPDATE pelusa_auditentry SET who = 'bea' WHERE id = 2", "entry 2 was altered"),
+        ("UPDATE pelusa_auditentry SET changes = '{}' WHERE id = 3", "entry 3 was altered"),
+        ("DELETE FROM pelusa_auditentry WHERE id = 1", "entry 1 is missing"),
+        ("DELETE FROM pelusa_auditentry WHERE id = 2", "entry 2 is missing"),
+        ("DELETE FROM pelusa_auditentry WHERE id = 3", "entry 3 is missing"),
+    ],
+)
+def test_an_edit_by_sql_is_found_and_told(query: str, said: str) -> None:
+    for number in range(3):
+        append(SYSTEM, "changed", changes={"size": [str(number), None]})
+    check_audit()
+    assert not Notice.objects.exists()
+    meddle(query)
+    assert find_break() == said
+    check_audit()
+    check_audit()
+    assert Notice.objects.get().facts == {"detail": said}
+    with pytest.raises(CommandError, match=said):
+        call_command("check_audit")
+
+
+def test_a_whole_chain_says_so_and_ends_the_notice(capsys: pytest.CaptureFixture[str]) -> None:
+    append(SYSTEM, "changed")
+    raise_notice("audit", "audit_broken", detail="entry 1 was altered")
+    check_audit()
+    assert Notice.objects.get().ended_at
+    call_command("check_audit")
+    assert capsys.readouterr().out == "The audit is whole: 1 entries.\n"
+
+
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_emptying_the_database_empties_the_audit_and_leaves_its_guard() -> None:
+    append(SYSTEM, "changed")
+    call_command("flush", database="default", interactive=False, verbosity=0, inhibit_post_migrate=True)
+    assert not AuditEntry.objects.exists()
+    assert not AuditHead.objects.exists()
+    assert is_guarded(connection)
+    append(SYSTEM, "changed")
+    assert not find_break()
+
+
+def test_an_entry_stands_or_falls_with_its_act() -> None:
+    with transaction.atomic():
+        append(SYSTEM, "changed")
+        transaction.set_rollback(True)
+    append(SYSTEM, "changed")
+    assert AuditEntry.objects.get().pk == 1
+    assert not find_break()
+
+
+def test_the_page_and_the_objects_history_show_before_and_after() -> None:
+    account = make_account()
+    seated = browser("operator")
+    seated.post(reverse("admin:exchange_account_change", args=[account.pk]), account_form(name="<b>renamed</b>"))
+    renamed = "desk → &lt;b&gt;renamed&lt;/b&gt;"
+    listed = page(seated, LIST, q="desk") + page(seated, LIST, kind="exchange.account")
+    assert listed.count(renamed) >= 1
+    history = reverse("admin:exchange_account_history", args=[account.pk])
+    assert renamed in page(seated, history)
+    assert renamed in page(browser_of("viewer"), history)
+    assert browser_of("").get(history).status_code == 403
+    assert browser_of("trader").get(LIST).status_code == 403
+    assert renamed not in page(seated, LIST, kind="auth.user")
+
+
+def test_operators_read_the_audit_over_the_api() -> None:
+    limits = Limits.objects.create(scope="all", max_open_operations=3)
+    client = robot("operator")
+    client.patch(f"/api/v1/limits/{limits.pk}/", {"max_open_operations": 7}, "json")
+    [entry] = client.get("/api/v1/audit/", {"object_type": "operations.limits"}).json()["results"]
+    assert (entry["changes"], entry["through"]) == ({"max_open_operations": [3, 7]}, "api")
+    assert client.get("/api/v1/audit/", {"who": "nobody"}).json()["results"] == []
+    assert client.delete(f"/api/v1/audit/{entry['id']}/").status_code == 403
+    assert AuditEntry.objects.filter(pk=entry["id"]).exists()
+
+
+def test_a_broken_guard_can_be_raised_again() -> None:
+    assert is_guarded(connection)
+    if connection.vendor == "sqlite":
+        lift_guard(connection)
+        assert not is_guarded(connection)
+        assert raise_guard(connection)
+    assert is_guarded(connection)
+
+
+def test_the_accounts_main_row_is_not_read_with_its_keys_when_the_brake_is_pulled(settings: Any) -> None:
+    account = make_account()
+    settings.FIELD_ENCRYPTION_KEYS = ["MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="]
+    pull(Account.objects.defer("api_key", "api_secret").get(pk=account.pk), "ana", "lost key")
+    assert AuditEntry.objects.get().object_name == "kill switch of desk"
+
+
+def test_an_address_rule_is_audited() -> None:
+    form = {"verdict": "deny", "prefix": "/webhook", "entries": "203.0.113.9", "is_enabled": "on", "note": "scanner"}
+    assert browser("operator").post(reverse("admin:pelusa_addressrule_add"), form).status_code == 302
+    entry = only("pelusa.addressrule")
+    assert (entry.act, entry.changes["entries"]) == ("added", [None, "203.0.113.9"])
