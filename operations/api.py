@@ -142,6 +142,7 @@ class DecisionSerializer(DecisionInAlarm):
             "id",
             "alarm",
             "strategy",
+            "strategy_version",
             "leg",
             "outcome",
             "reason",

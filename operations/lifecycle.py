@@ -176,6 +176,7 @@ def _write_decision(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict, ope
     return Decision.objects.create(
         alarm_id=alarm.alarm_id,
         strategy=strategy,
+        strategy_version=strategy.version or None,
         leg=alarm.leg,
         outcome=verdict.outcome,
         reason=verdict.reason,

@@ -131,6 +131,9 @@ class Decision(models.Model):
     reason = models.CharField(max_length=40, help_text="A machine word.")
     facts = models.JSONField(default=dict, help_text="The values that were compared.")
     operation = models.ForeignKey(Operation, null=True, on_delete=models.PROTECT, related_name="decisions")
+    strategy_version = models.PositiveIntegerField(
+        null=True, help_text="Which version of the strategy decided; empty before versions were kept."
+    )
     alarm_received_at = models.DateTimeField()
     alarm_happened_at = models.DateTimeField(help_text="By its own time or by its arrival, whichever is earlier.")
     alarm_price = decimal_column(null=True)

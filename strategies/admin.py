@@ -5,14 +5,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import DecimalField, Field, ForeignKey, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin, StackedInline
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.forms import PaginationInlineFormSet
 
 from exchange.backoffice import (
@@ -25,10 +27,13 @@ from exchange.backoffice import (
     without_secrets,
 )
 from exchange.models import Account
-from strategies.models import Leg, Strategy
+from strategies.models import Leg, Strategy, StrategyVersion
 from strategies.switching import switch_strategy
 from strategies.validation import problems
+from strategies.versions import content_of, differences, keep_version, restore, with_differences
 
+# What the page of versions holds; the API has all
+MOST_VERSIONS = 200
 LEG_NAMES = tuple(Leg.Name.values)
 
 
@@ -168,6 +173,7 @@ class StrategyAdmin(ModelAdmin):
     search_fields = ("name", "alarm_name", "ticker", "symbol")
     readonly_fields = ("symbol", "created_at", "updated_at")
     actions = ("activate", "deactivate")
+    actions_detail = ("versions",)
     compressed_fields = False
     warn_unsaved_form = True
     fieldsets = (
@@ -203,6 +209,48 @@ class StrategyAdmin(ModelAdmin):
             obj.save(update_fields=[*changed_columns(form), "symbol", "pair", "updated_at"])
         else:
             obj.save()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        keep_version(form.instance, request.user)
+
+    @action(description=_("Versions"), permissions=["view"], url_path="versions", icon="history")
+    def versions(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Show every version with what it changed; bring one back when it was asked for and confirmed."""
+        strategy = get_object_or_404(Strategy, pk=object_id)
+        number = request.POST.get("restore") or request.GET.get("restore")
+        if number is None:
+            return self._versions_page(request, strategy)
+        version = get_object_or_404(strategy.versions, number=number if number.isdecimal() else None)
+        if not self.has_change_permission(request, strategy):
+            raise PermissionDenied
+        if request.method != "POST":
+            return self._versions_page(request, strategy, asked=version)
+        return self._restore(request, version)
+
+    def _versions_page(
+        self, request: HttpRequest, strategy: Strategy, asked: StrategyVersion | None = None
+    ) -> HttpResponse:
+        now = content_of(strategy, strategy.legs.all())
+        context = self.admin_site.each_context(request) | {
+            "title": _("Versions of %(strategy)s") % {"strategy": strategy.name},
+            "opts": self.opts,
+            "strategy": strategy,
+            "versions": with_differences(list(strategy.versions.all()[:MOST_VERSIONS])),
+            "asked": asked,
+            "would_change": differences(now, asked.content) if asked else [],
+            "may_restore": self.has_change_permission(request, strategy),
+        }
+        return TemplateResponse(request, "strategies/versions.html", context)
+
+    def _restore(self, request: HttpRequest, version: StrategyVersion) -> HttpResponse:
+        try:
+            number = restore(version, request.user)
+        except ValidationError as error:
+            self.message_user(request, " ".join(error.messages), messages.ERROR)
+        else:
+            self.message_user(request, _("Restored as version %(number)s.") % {"number": number}, messages.SUCCESS)
+        return HttpResponseRedirect(request.path)
 
     @admin.action(description=_("Activate"), permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[Strategy]) -> None:

@@ -9,15 +9,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import models, transaction
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from exchange.conflicts import KeepsHistory
 from exchange.fields import PLAIN_DECIMALS
 from exchange.models import Account
 from market.intervals import INTERVALS
-from strategies.models import Leg, Strategy
+from strategies.models import Leg, Strategy, StrategyVersion
 from strategies.validation import problems
+from strategies.versions import keep_version, with_differences
 
 LEGS = tuple(Leg.Name.values)
 # What `strategies.validation` finds out
@@ -151,6 +155,7 @@ class StrategySerializer(KnownKeysOnly):
         with transaction.atomic():
             strategy.save(force_insert=True)
             self._write_legs(strategy, validated_data)
+            keep_version(strategy, self._who())
         return strategy
 
     def update(self, instance: Strategy, validated_data: dict[str, Any]) -> Strategy:
@@ -160,7 +165,12 @@ class StrategySerializer(KnownKeysOnly):
         with transaction.atomic():
             strategy.save(update_fields={*columns, *RESOLVED, "updated_at"})
             self._write_legs(strategy, validated_data)
+            keep_version(strategy, self._who())
         return strategy
+
+    def _who(self) -> object:
+        request = self.context.get("request")
+        return request.user if request else ""
 
     def _write_legs(self, strategy: Strategy, data: Mapping[str, Any]) -> None:
         """Write the legs that the request names, and of one that is changed in part only its columns that are named."""
@@ -182,11 +192,33 @@ class StrategySerializer(KnownKeysOnly):
 
 
 def _columns(model: type[models.Model]) -> list[str]:
-    return [field.attname for field in model._meta.concrete_fields if not field.primary_key]
+    """Return the columns that a request may replace: the number of the version is not one."""
+    names = [field.attname for field in model._meta.concrete_fields if not field.primary_key]
+    return [name for name in names if name != "version"]
 
 
 def _legs_of(strategy: Any) -> dict[str, Leg]:
     return {leg.name: leg for leg in strategy.legs.all()}
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    """A field that a version changed."""
+
+    field = serializers.CharField(help_text="E.g. long.size.")
+    label: Any = serializers.CharField()
+    before = serializers.JSONField(allow_null=True)
+    after = serializers.JSONField(allow_null=True)
+
+
+class VersionSerializer(serializers.ModelSerializer[StrategyVersion]):
+    """A strategy as it was from one change to the next, and what it changed of the version before."""
+
+    strategy = serializers.DictField(source="content", help_text="As a strategy is answered, without id and times.")
+    changes = DifferenceSerializer(many=True)
+
+    class Meta:
+        model = StrategyVersion
+        fields = ("number", "made_by", "made_at", "note", "strategy", "changes")
 
 
 class StrategyViewSet(KeepsHistory, viewsets.ModelViewSet[Strategy]):
@@ -197,3 +229,12 @@ class StrategyViewSet(KeepsHistory, viewsets.ModelViewSet[Strategy]):
     filterset_fields = ("name", "alarm_name", "ticker", "symbol", "market", "account", "is_active")
     lookup_value_regex = "[0-9]{1,18}"
     kept_because = "It has operations or decisions, which stay: switch it off with is_active instead."
+
+    @extend_schema(responses=VersionSerializer(many=True), filters=False)
+    @action(detail=True, methods=["get"])
+    def versions(self, request: Request, pk: str) -> Response:
+        """Tell the strategy's versions, newest first, each with what it changed."""
+        rows: Any = self.paginate_queryset(self.get_object().versions.all())  # type: ignore[arg-type]
+        for row, changes in with_differences(rows):
+            row.changes = changes  # type: ignore[attr-defined]
+        return self.get_paginated_response(VersionSerializer(rows, many=True).data)

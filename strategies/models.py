@@ -46,6 +46,9 @@ class Strategy(models.Model):
         help_text="What to do when a stop or target cannot be placed at the exchange.",
     )
     description = models.TextField(blank=True)
+    version = models.PositiveIntegerField(
+        default=0, editable=False, help_text="The number of its newest version; decisions keep it."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -157,3 +160,24 @@ class Leg(models.Model):
 
     def __str__(self) -> str:
         return f"{self.strategy} {self.name}"
+
+
+class StrategyVersion(models.Model):
+    """A strategy with both legs as it was from one change to the next. Written by `strategies.versions` alone."""
+
+    strategy = models.ForeignKey(Strategy, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    content = models.JSONField(help_text="As the API answers a strategy, without its id and times.")
+    made_by = models.CharField(max_length=150, blank=True)
+    made_at = models.DateTimeField(auto_now_add=True)
+    note = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["strategy", "number"], name="strategy_numbers_its_versions_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.strategy} version {self.number}"

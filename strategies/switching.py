@@ -6,6 +6,7 @@ from django.db import transaction
 
 from exchange.acts import tell_act
 from strategies.models import Strategy
+from strategies.versions import keep_version
 
 
 def switch_strategy(strategy: Strategy, *, is_on: bool, who: object, now: datetime) -> bool:
@@ -15,4 +16,5 @@ def switch_strategy(strategy: Strategy, *, is_on: bool, who: object, now: dateti
         if not stood.update(is_active=is_on, updated_at=now):
             return False
         tell_act("changed", strategy, who=who, before={"is_active": not is_on}, after={"is_active": is_on})
+        keep_version(strategy, who)
     return True

@@ -30,6 +30,7 @@ ACTS: dict[str, tuple[str, Any]] = {
     "settled": ("warning", _("Settled by hand")),
     "pulled": ("danger", _("Pulled")),
     "released": ("success", _("Released")),
+    "restored": ("warning", _("Restored")),
     "log_in": ("", _("Logged in")),
     "log_out": ("", _("Logged out")),
     "log_in_failed": ("danger", _("Failed to log in")),
