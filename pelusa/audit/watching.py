@@ -40,6 +40,10 @@ WATCHED: dict[str, Watched] = {
     "market.Series": Watched(
         only=frozenset({"market", "symbol", "interval", "is_followed", "has_own_schedule", "wanted_since"})
     ),
+    "pelusa.Channel": Watched(
+        without=frozenset({"id", "since", "paused_until", "failures", "lease", "leased_until"}),
+        secret=frozenset({"url"}),
+    ),
     "pelusa.AddressRule": _all_but("id", "created_at"),
     "auth.User": Watched(without=frozenset({"id", "last_login", "date_joined"}), secret=frozenset({"password"})),
     "auth.Group": _all_but("id"),

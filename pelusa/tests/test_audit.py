@@ -25,6 +25,7 @@ from pelusa.audit.chain import append, find_break
 from pelusa.audit.guard import is_guarded, lift_guard, raise_guard
 from pelusa.audit.recording import MOST_FAILURES_AN_HOUR
 from pelusa.audit.rows import AppendOnly, AuditEntry, AuditHead
+from pelusa.notifications.models import Channel
 from pelusa.tasks import check_audit
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of, page
@@ -388,3 +389,11 @@ def test_an_address_rule_is_audited() -> None:
     assert browser("operator").post(reverse("admin:pelusa_addressrule_add"), form).status_code == 302
     entry = only("pelusa.addressrule")
     assert (entry.act, entry.changes["entries"]) == ("added", [None, "203.0.113.9"])
+
+
+def test_a_channels_address_is_audited_as_changed_and_never_shown() -> None:
+    with behind_command(["shell"]):
+        Channel.objects.create(name="phone", url="json://planted-token-4711@localhost")
+    entry = AuditEntry.objects.get(object_type="pelusa.channel")
+    assert (entry.act, entry.changes["url"]) == ("added", [None, "***"])
+    assert "planted" not in str(list(AuditEntry.objects.values()))
