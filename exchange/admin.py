@@ -27,6 +27,7 @@ from exchange.backoffice import (
 )
 from exchange.encryption import WrongKey
 from exchange.errors import ExchangeError
+from exchange.key_rights import read_rights
 from exchange.models import Account, EquityPoint, EquitySnapshot, WalletChoices
 from exchange.paper_accounts import open_paper_account
 
@@ -138,9 +139,22 @@ class AccountAdmin(ModelAdmin):
             obj.save(update_fields=[*changed_columns(form), *form.given().values()])
         else:
             obj.save()
+        if form.given():
+            transaction.on_commit(partial(self._see_rights, request, obj))
         if obj.environment == Account.Environment.PAPER and not form.given() and not getattr(obj, "stored_length", 0):
             # After the commit: no network call holds a transaction open
             transaction.on_commit(partial(self._open_at_paper_exchange, request, obj))
+
+    def _see_rights(self, request: HttpRequest, account: Account) -> None:
+        try:
+            may_withdraw = read_rights(account)
+        except ExchangeError as error:
+            words = _("What the key may do is not known yet: %(error)s.")
+            self.message_user(request, words % {"error": error.message}, messages.WARNING)
+            return
+        if may_withdraw:
+            words = _("This key may withdraw money: no entry is sent with it. Enter one that may not.")
+            self.message_user(request, words, messages.ERROR)
 
     def _open_at_paper_exchange(self, request: HttpRequest, account: Account) -> None:
         try:

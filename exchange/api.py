@@ -1,5 +1,6 @@
 """Accounts over the API. Credentials go in and never come out."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,8 @@ from rest_framework.response import Response
 
 from exchange.conflicts import KeepsHistory
 from exchange.equity import curve
-from exchange.errors import NotSent, Refused
+from exchange.errors import ExchangeError, NotSent, Refused
+from exchange.key_rights import read_rights
 from exchange.models import Account
 from exchange.paper_accounts import open_paper_account
 from exchange.valuation import QUOTE
@@ -34,7 +36,8 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
 
     class Meta:
         model = Account
-        fields = ("id", "name", "environment", "is_active", "position_mode", *CREDENTIALS)
+        fields = ("id", "name", "environment", "is_active", "position_mode", "may_withdraw", *CREDENTIALS)
+        read_only_fields = ("may_withdraw",)
         extra_kwargs = {name: {"write_only": True, "required": False, "max_length": 512} for name in CREDENTIALS}
 
     def validate_environment(self, environment: str) -> str:
@@ -61,6 +64,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         if account.environment == Account.Environment.PAPER and not account.api_key:
             _open(account)
         account.save(force_insert=True)
+        _see_rights(account)
         return account
 
     def update(self, instance: Account, validated_data: dict[str, Any]) -> Account:
@@ -68,6 +72,8 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             setattr(instance, name, value)
         if validated_data:
             instance.save(update_fields=list(validated_data))
+        if "api_key" in validated_data:
+            _see_rights(instance)
         return instance
 
 
@@ -76,6 +82,13 @@ def _open(account: Account) -> None:
         open_paper_account(account)
     except (NotSent, Refused) as error:
         raise ExchangeAway(f"No account was made: {error.message}.") from None
+
+
+def _see_rights(account: Account) -> None:
+    """Learn at once of a key that may withdraw; a silent exchange is asked again every five minutes."""
+    if account.api_key:
+        with suppress(ExchangeError):
+            read_rights(account)
 
 
 class AccountViewSet(KeepsHistory, viewsets.ModelViewSet[Account]):

@@ -55,6 +55,9 @@ class Account(models.Model):
         default=Mode.HEDGE,
         help_text="As set at the exchange; read from it before trading.",
     )
+    may_withdraw = models.BooleanField(
+        default=False, editable=False, help_text="As the exchange last said of the key. If so: no new entries."
+    )
     position_mode_read_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 

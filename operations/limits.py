@@ -126,6 +126,8 @@ def _out_of_service(order: Order) -> Denial | None:
 def _account_denial(account: Account) -> Denial | None:
     if not account.is_active:
         return Denial("account_off", {"account": account.name})
+    if account.may_withdraw:
+        return Denial("key_may_withdraw", {"account": account.name})
     return above_ceiling(account)
 
 

@@ -8,10 +8,12 @@ from django.utils import timezone
 from loguru import logger
 
 from exchange.errors import ExchangeError, RateLimited
+from exchange.key_rights import read_rights
 from exchange.models import Account
 from exchange.types import Market
 from operations import comparison, execution, protection, reconcile, resume
 from operations.models import Lane, Operation, Order
+from operations.notices import end_notice, raise_notice
 from operations.overlap import alone
 from operations.states import CLOSED, IN_FLIGHT, WORKING, OrderStatus
 from pelusa.doorbell import ring_on_commit
@@ -151,6 +153,21 @@ def sweep_closing() -> None:
     for operation in closing[:A_SWEEP]:
         reconcile.finish_closing(operation)
     reconcile.end_exit_notices()
+
+
+@shared_task
+def check_keys() -> None:
+    """Ask what the key of every active account may do, and tell a human of one that may withdraw money."""
+    for account in Account.objects.filter(is_active=True):
+        try:
+            may_withdraw = read_rights(account)
+        except ExchangeError as error:
+            logger.warning("account {}: what its key may do cannot be read: {}", account.name, error)
+            continue
+        if may_withdraw:
+            raise_notice(f"account:{account.pk}", "key_may_withdraw", account=account)
+        else:
+            end_notice(f"account:{account.pk}", "key_may_withdraw")
 
 
 @shared_task

@@ -83,6 +83,11 @@ app.conf.update(
             "schedule": 15.0,
             "options": {"expires": 10},
         },
+        "see what keys may do": {
+            "task": "operations.tasks.check_keys",
+            "schedule": 300.0,
+            "options": {"expires": 240},
+        },
         "measure the exchange's clock": {
             "task": "exchange.tasks.measure_clocks",
             "schedule": 30.0,
@@ -161,6 +166,7 @@ def begin_with_what_is_unknown(sender: Any, **kwargs: Any) -> None:
     """Read the lists of instruments once at start, without which no strategy can be made; look at books and worths."""
     sender.app.send_task("market.tasks.refresh_instruments")
     sender.app.send_task("operations.tasks.compare_books")
+    sender.app.send_task("operations.tasks.check_keys")
     sender.app.send_task("exchange.tasks.take_equity_points")
 
 

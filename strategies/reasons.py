@@ -47,6 +47,7 @@ SENTENCES = {
     "no_instrument": _("The exchange lists no {symbol} on {market}."),
     "entries_not_allowed": _("The exchange takes no new positions in {symbol} now."),
     "account_off": _("The account {account} is switched off: exits only."),
+    "key_may_withdraw": _("The account's key may withdraw money: exits only, until a key that may not is entered."),
     "above_ceiling": _("The account is {environment}, but PELUSA_TRADING allows {ceiling} at most."),
     "no_equity": _("The account's equity could not be read."),
     "no_size": _("The leg's sizing needs a size and has none."),

@@ -35,6 +35,7 @@ def test_a_paper_account_needs_no_key_and_is_opened_at_the_paper_exchange(paper:
         "environment": "paper",
         "is_active": True,
         "position_mode": "hedge",
+        "may_withdraw": False,
     }
     account = Account.objects.get()
     assert account.api_key
