@@ -22,13 +22,14 @@ from urllib.parse import quote
 from django.core.exceptions import ImproperlyConfigured
 from loguru import logger
 
+from pelusa.logfile import SharedFile
+
 MASK = "***"
 # Shorter values are ordinary words too often; they are still masked by key and by place
 SHORTEST_VALUE = 6
 LONGEST_TEXT = 4000
 DEEPEST = 4
-# Watched, because every process writes the file and any of them may be the one that rotates it
-_ROTATED: dict[str, Any] = {"rotation": "20 MB", "retention": 10, "compression": "gz", "watch": True}
+_ROTATED = {"most_bytes": 20_000_000, "kept": 10}
 
 _KEY_WORDS = (
     r"secret|token|passphrase|passwd|password|signature|api[-_]?key|authorization|cookie|credential|session_?id"
@@ -275,13 +276,11 @@ def _console() -> TextIO:
 
 def _add_file(path: Path, common: Mapping[str, Any]) -> None:
     try:
-        logger.add(path, opener=_private, **_ROTATED, **common)
+        # A device or a pipe is neither locked nor rotated
+        sink: Any = SharedFile(path, **_ROTATED) if path.is_file() or not path.exists() else path
+        logger.add(sink, **common)
     except OSError as error:
         raise ImproperlyConfigured(f"LOG_FILE: {path} cannot be written: {error.strerror}") from None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o640)
 
 
 def _take_standard_logging(level: str) -> None:

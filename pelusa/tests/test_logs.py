@@ -357,7 +357,7 @@ def _cost(value: str) -> float:
 
 
 def test_the_file_is_private_rotated_and_compressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(logs._ROTATED, "rotation", 10_000)
+    monkeypatch.setitem(logs._ROTATED, "most_bytes", 10_000)
     path = tmp_path / "log" / "pelusa.log"
     logs.configure({"level": "INFO", "json": True, "file": path})
     logs.mask(SECRET)
