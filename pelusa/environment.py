@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from environ import Env
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Network = IPv4Network | IPv6Network
 
 MYSQL_OPTIONS = {
@@ -74,6 +75,20 @@ def http_url(name: str, value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ImproperlyConfigured(f"{name}: must be an http or https address, was {value!r}")
     return value.strip().rstrip("/")
+
+
+def exchange_url(name: str, value: str, hosts: tuple[str, ...]) -> str:
+    """Return the exchange's address: https at one of `hosts` and nothing beside, or this machine, for tests.
+
+    Whatever else it named would be sent a key and signed orders.
+    """
+    url = http_url(name, value)
+    parts = urlsplit(url)
+    is_theirs = url in [f"https://{host}" for host in hosts]
+    is_here = parts.hostname in LOOPBACK and parts.username is None and not parts.path
+    if not (is_theirs or is_here):
+        raise ImproperlyConfigured(f"{name}: must be one of {', '.join(f'https://{host}' for host in hosts)}")
+    return url
 
 
 def networks(name: str, value: str) -> list[Network]:

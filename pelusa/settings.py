@@ -17,6 +17,7 @@ from pelusa import embedded
 from pelusa.environment import (
     comma_list,
     database,
+    exchange_url,
     http_url,
     kept_secret,
     networks,
@@ -257,9 +258,12 @@ PELUSA_TRADING = one_of("PELUSA_TRADING", setting("PELUSA_TRADING", "paper"), ("
 PELUSA_HALT = yes_or_no("PELUSA_HALT", setting("PELUSA_HALT", "off"))
 _paper_url = setting("BINGX_PAPER_URL", "")
 EMBEDDED_PAPER = not _paper_url
+# The second is BingX's own, for where the first is blocked
+BINGX_HOSTS = ("open-api.bingx.com", "open-api.bingx.pro")
+VST_HOSTS = ("open-api-vst.bingx.com", "open-api-vst.bingx.pro")
 BINGX_URLS = {
-    "live": http_url("BINGX_URL", setting("BINGX_URL", "https://open-api.bingx.com")),
-    "vst": http_url("BINGX_VST_URL", setting("BINGX_VST_URL", "https://open-api-vst.bingx.com")),
+    "live": exchange_url("BINGX_URL", setting("BINGX_URL", f"https://{BINGX_HOSTS[0]}"), BINGX_HOSTS),
+    "vst": exchange_url("BINGX_VST_URL", setting("BINGX_VST_URL", f"https://{VST_HOSTS[0]}"), VST_HOSTS),
     "paper": http_url("BINGX_PAPER_URL", _paper_url or f"http://127.0.0.1:{PORT + 1 if PORT < 65535 else PORT - 1}"),
 }
 BINGX_PAPER_URL = BINGX_URLS["paper"]

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
-from pelusa.environment import database
+from pelusa.environment import database, exchange_url
 from pelusa.livesystem import ROOT
 
 BAD = {
@@ -62,3 +63,54 @@ def test_only_the_store_of_candles_may_hand_files_to_its_server(tmp_path: Path) 
     sending = database("MARKET_DATABASE_URL", url, test_dir=tmp_path, sends_files=True)
     assert sending["OPTIONS"]["local_infile"] is True
     assert "local_infile" not in database("DATABASE_URL", url, test_dir=tmp_path)["OPTIONS"]
+
+
+HOSTS = ("open-api.bingx.com", "open-api.bingx.pro")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://open-api.bingx.com",
+        "https://open-api.bingx.com.evil.example",
+        "https://evil.example/open-api.bingx.com",
+        "https://open-api.bingx.com@evil.example",
+        "https://user:hunter2@open-api.bingx.com",
+        "https://evil.example\\@open-api.bingx.com",
+        "https://open-api.bingx.com\\.evil.example",
+        "https://open-api.bingx.com:8443",
+        "https://open-api.bingx.com/path",
+        "https://open-api.bingx.com?x=1",
+        "https://open-api.bingx.com#x",
+        "https://open-api.bingx.com.",
+        "https://open-api-bingx.com",
+        "https://xn--bngx-zpa.com",
+        "https://open-api.b\u0456ngx.com",
+        "http://169.254.169.254",
+        "https://169.254.169.254",
+        "https://10.0.0.1",
+        "https://192.168.1.1",
+        "http://[fe80::1]",
+        "http://[::ffff:169.254.169.254]",
+        "http://2130706433",
+        "http://0x7f.1",
+        "http://0.0.0.0",
+        "http://127.0.0.1@evil.example",
+        "http://127.0.0.1.evil.example",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1",
+        "ftp://open-api.bingx.com",
+        "",
+    ],
+)
+def test_no_key_is_ever_sent_elsewhere(url: str) -> None:
+    """S19."""
+    with pytest.raises(ImproperlyConfigured, match="BINGX_URL") as raised:
+        exchange_url("BINGX_URL", url, HOSTS)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["https://open-api.bingx.com/", "https://open-api.bingx.pro", "http://127.0.0.1:8001"])
+def test_the_exchange_and_this_machine_may_be_named(url: str) -> None:
+    """S19."""
+    assert exchange_url("BINGX_URL", url, HOSTS) == url.rstrip("/")
