@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, viewsets
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
@@ -99,6 +99,7 @@ class FailureSerializer(_RowSerializer):
     message = serializers.CharField(help_text="A sentence.")
 
 
+@extend_schema_serializer(many=False)
 class BalancesSerializer(serializers.Serializer[Any]):
     """What was told, and beside it which wallets were not."""
 
@@ -107,6 +108,7 @@ class BalancesSerializer(serializers.Serializer[Any]):
     failures = FailureSerializer(many=True)
 
 
+@extend_schema_serializer(many=False)
 class PositionsSerializer(serializers.Serializer[Any]):
     """What was told, and beside it which products were not."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -71,6 +71,7 @@ class KlineSerializer(serializers.Serializer[Any]):
     volume = PlainDecimalField(help_text="As the exchange counts it.")
 
 
+@extend_schema_serializer(many=False)
 class KlinePageSerializer(serializers.Serializer[Any]):
     """A page, newest candle first within each series."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -39,6 +39,7 @@ class SwitchSerializer(serializers.ModelSerializer[KillSwitch]):
         extra_kwargs = {"changed_at": {"allow_null": True}}
 
 
+@extend_schema_serializer(many=False)
 class BrakesSerializer(serializers.Serializer[Any]):
     """Every switch, and what halts entries from outside the database."""
 

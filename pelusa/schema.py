@@ -60,12 +60,9 @@ def add_error_shape(result: dict[str, Any], generator: Any, request: Any, public
 
 
 def _statuses(path: str, method: str) -> list[str]:
-    has_rows = "{" in path
-    statuses = ["401", "403"]
-    if method not in WITHOUT_A_BODY or not has_rows:
+    statuses = ["401", "403", "404"]
+    if method not in WITHOUT_A_BODY or "{" not in path:
         statuses.append("400")
-    if has_rows:
-        statuses.append("404")
     if method not in ("get", "head", "options"):
         statuses.append("409")
     return sorted(statuses)

@@ -53,7 +53,7 @@ class IntervalField(serializers.ChoiceField):
         super().__init__(choices=INTERVALS, **options)
 
 
-@extend_schema_field({"type": "string", "pattern": f"^({'|'.join(INTERVALS)})?$", "default": "", "example": "1h"})
+@extend_schema_field({"type": "string", "pattern": f"^({'|'.join(INTERVALS)})$", "default": "", "example": "1h"})
 class GateIntervalField(IntervalField):
     """One of our intervals, or empty for no gate."""
 
