@@ -11,7 +11,6 @@ REFUSALS = {
     "404": "There is no such thing.",
     "409": "What is stored does not allow it.",
 }
-WITHOUT_A_BODY = ("get", "head", "options", "delete")
 
 ERROR = {
     "type": "object",
@@ -52,20 +51,16 @@ class KnoxScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-cal
 def add_error_shape(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Add the one error shape to every operation (a hook after generation)."""
     result.setdefault("components", {}).setdefault("schemas", {})["Error"] = ERROR
-    for path, operations in result.get("paths", {}).items():
+    for operations in result.get("paths", {}).values():
         for method, operation in operations.items():
-            for status in _statuses(path, method):
+            for status in _statuses(method):
                 operation["responses"].setdefault(status, _refusal(status))
     return result
 
 
-def _statuses(path: str, method: str) -> list[str]:
-    statuses = ["401", "403", "404"]
-    if method not in WITHOUT_A_BODY or "{" not in path:
-        statuses.append("400")
-    if method not in ("get", "head", "options"):
-        statuses.append("409")
-    return sorted(statuses)
+def _statuses(method: str) -> list[str]:
+    asked = ["400", "401", "403", "404"]
+    return asked if method in ("get", "head", "options") else [*asked, "409"]
 
 
 def _refusal(status: str) -> dict[str, Any]:
