@@ -15,12 +15,13 @@ from django.db import (
     connections,
     transaction,
 )
-from django.db.models import F
+from django.db.models import F, prefetch_related_objects
 from django.utils import timezone
 from loguru import logger
 
 from alarms.models import Alarm
 from market.instruments import is_listed
+from operations.kept import Kept
 from operations.lifecycle import AlarmFacts, carry_out, standing_of, tell_of_ignored_close
 from operations.models import Decision
 from strategies.gates import Confirmation, Gate
@@ -119,8 +120,15 @@ def strategies_for(alarm: Alarm) -> list[Strategy]:
     """Return the strategies with the alarm's name whose instrument its ticker may mean, each compared exactly."""
     if not alarm.strategy:
         return []
-    found = Strategy.objects.filter(alarm_name=alarm.strategy, pair=alarm.pair).prefetch_related("legs")
-    return [each for each in found.order_by("id") if each.alarm_name == alarm.strategy and _may_mean(alarm, each)]
+    found = _LISTENING.all(alarm.strategy, alarm.pair)
+    found = [each for each in found if each.alarm_name == alarm.strategy and _may_mean(alarm, each)]
+    prefetch_related_objects(found, "legs")
+    return found
+
+
+_LISTENING = Kept[Strategy](
+    lambda name, pair: Strategy.objects.filter(alarm_name=name, pair=pair).order_by("id"), str, str
+)
 
 
 def _may_mean(alarm: Alarm, strategy: Strategy) -> bool:

@@ -9,6 +9,7 @@ from loguru import logger
 
 from alarms.models import Alarm
 from alarms.routing import route_pair
+from operations.kept import Kept
 
 BEFORE_SWEEPING = timedelta(seconds=1)
 
@@ -16,9 +17,14 @@ BEFORE_SWEEPING = timedelta(seconds=1)
 @shared_task
 def route_alarm(alarm_id: int) -> None:
     """Route an alarm, after those of its pair that came before it."""
-    alarm = Alarm.objects.only("pair", "status").get(pk=alarm_id)
-    if alarm.status == Alarm.Status.RECEIVED:
-        route_pair(alarm.pair)
+    pair = _WAITING.first(alarm_id)
+    if pair is not None:
+        route_pair(pair)
+
+
+_WAITING = Kept[str](
+    lambda pk: Alarm.objects.filter(pk=pk, status=Alarm.Status.RECEIVED).values_list("pair", flat=True), int
+)
 
 
 @shared_task

@@ -8,7 +8,6 @@ anywhere here leaves either nothing sent, or one order that reconcile settles by
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 from django.db import transaction
@@ -22,11 +21,12 @@ from exchange.errors import AlreadyFinal, Duplicate, ExchangeError, NotSent, Out
 from exchange.models import Account
 from exchange.refusals import ClockSkew
 from exchange.types import MarginMode, Market, OrderRequest, OrderType, PositionSide, Side
+from operations.kept import Kept
 from operations.limits import Denial, check_again, check_claim
 from operations.models import Decision, Lane, Operation, Order
 from operations.preparation import NotYet, Prepared, crumbs, doubt_position_mode, exit_quantity, nets, prepare
 from operations.states import CLOSED, UNFINISHED, WORKING, OrderStatus
-from operations.transitions import apply_report, hold_lane, move, move_held
+from operations.transitions import apply_report, hold_account, hold_lane, move, move_held
 from strategies.models import Leg
 
 IN_TURN = (Order.Role.ENTRY, Order.Role.EXIT)
@@ -50,7 +50,7 @@ def run_lane(lane: Lane, *, may_enter: bool = True) -> None:
     """
     held_back, failures = set[int](), list[ExchangeError]()
     while head := next_order(lane, may_enter=may_enter, held_back=held_back):
-        order = in_full(head)
+        order = in_full(head.pk)
         try:
             # An exit that passed passes still, should what held the entry end before the claim: its stops are gone then
             submit(order, may_enter=_enters(order), held_back=held_back)
@@ -98,34 +98,38 @@ def next_order(lane: Lane, *, may_enter: bool = True, held_back: Collection[int]
     during a pause), and past what is `held_back` because it cannot be prepared now, only exits may go. All is read
     anew: `lane` only names the lane. Of the order itself no more is read than its turn depends on, see `in_full`.
     """
-    unfinished = _unfinished().filter(lane=lane.pk)
-    head = unfinished.first()
+    head = _OLDEST.first(lane.pk)
     if head is None:
         return None
     is_frozen = head.lane.frozen_reason == "unsettled"
     if head.is_one_sent and not is_frozen:
         return None
     must_wait = head.pk in held_back or (_enters(head) and (not may_enter or _pauses(head.lane)))
-    goes: Order | None = _passing_exit(list(unfinished), held_back) if is_frozen or must_wait else head
-    return goes
+    return _passing_exit(_UNFINISHED.all(lane.pk), held_back) if is_frozen or must_wait else head
 
 
-@cache
-def _unfinished() -> QuerySet[Any]:
-    """Return what waits for its turn or has not ended, oldest first. Kept: to build it takes as long as to run it."""
+def _unfinished(lane_id: int) -> QuerySet[Any, Any]:
+    """Return what waits for its turn in a lane or has not ended, oldest first."""
     in_turn = Order.objects.filter(role__in=IN_TURN)
     # What was sent need not be the oldest: an exit may have passed entries that had to wait
     sent = Exists(in_turn.filter(status__in=SENT, lane=OuterRef("lane")))
-    unfinished = in_turn.filter(status__in=UNFINISHED).annotate(is_one_sent=sent)
+    unfinished = in_turn.filter(status__in=UNFINISHED, lane=lane_id).annotate(is_one_sent=sent)
     return unfinished.select_related("lane").only(*TURN).order_by("id")
 
 
-def in_full(order: Order) -> Order:
+_UNFINISHED = Kept[Any](_unfinished, int)
+_OLDEST = Kept[Any](lambda lane_id: _unfinished(lane_id)[:1], int)
+_IN_FULL = Kept[Order](
+    lambda pk: Order.objects.select_related("lane__account", "operation__strategy", "decision").filter(pk=pk), int
+)
+
+
+def in_full(order_id: int) -> Order:
     """Return the order as its rows are now, with all that preparing and claiming ask of them.
 
     By its key, so that the server has no plan to search: joined to the look for whose turn it is, it costs twice that.
     """
-    return Order.objects.select_related("lane__account", "operation__strategy", "decision").get(pk=order.pk)
+    return _IN_FULL.get(order_id)
 
 
 def _passing_exit(unfinished: list[Order], held_back: Collection[int]) -> Order | None:
@@ -208,12 +212,21 @@ def _lock(order: Order) -> None:
     """Lock the account, over all whose lanes the limits count, and then the lane; read anew what else may change.
 
     From then on the order's account, lane, operation and strategy are as they stay until the commit, or at most are
-    switched off meanwhile. The account's keys are not read: its client is there already.
+    switched off meanwhile.
     """
-    account = Account.objects.select_for_update().defer("api_key", "api_secret").get(pk=order.lane.account_id)
-    order.lane = Lane.objects.select_for_update().get(pk=order.lane_id)
+    account = hold_account(order.lane.account_id)
+    order.lane = _HELD_LANE.get(order.lane_id)
     order.lane.account = account
-    order.operation = Operation.objects.select_related("strategy").get(pk=order.operation_id)
+    order.operation = operation_now(order.operation_id)
+
+
+_HELD_LANE = Kept[Lane](lambda pk: Lane.objects.select_for_update().filter(pk=pk), int)
+_OPERATION = Kept[Operation](lambda pk: Operation.objects.select_related("strategy").filter(pk=pk), int)
+
+
+def operation_now(operation_id: int) -> Operation:
+    """Return the operation as its row is now, with its strategy."""
+    return _OPERATION.get(operation_id)
 
 
 def _unwanted(order: Order) -> Denial | None:
@@ -264,15 +277,25 @@ def release_protection(order: Order, client: BingX) -> bool:
 
     They go first: one that fired after the exit would close another strategy's share.
     """
-    protective = order.operation.orders.exclude(role__in=IN_TURN).filter(status__in=UNFINISHED)
-    standing = list(protective.select_related("lane__account"))
+    standing = _STANDING.all(order.operation_id)
     for each in standing:
         if each.status == OrderStatus.CREATED:
             move(each, OrderStatus.DENIED, source="us", reason="operation_is_closing")
     for each in standing:
         if each.status in WORKING:
             cancel(each, client)
-    return not standing or not protective.exists()
+    return not standing or not _STANDING.all(order.operation_id)
+
+
+_STANDING = Kept[Order](
+    lambda operation_id: (
+        Order.objects.exclude(role__in=IN_TURN)
+        .filter(operation=operation_id, status__in=UNFINISHED)
+        .select_related("lane__account")
+        .order_by("id")
+    ),
+    int,
+)
 
 
 def _set_up(order: Order, prepared: Prepared, leg: Leg, client: BingX) -> Prepared:
@@ -346,13 +369,20 @@ def _exit_denial(entry: Order, now: datetime) -> Denial | None:
     may_have_exit = entry.operation.status not in Operation.STACKABLE
     if may_have_exit and sent.filter(operation=entry.operation_id).exists():
         return Denial("operation_is_closing")
-    leaving = Operation.objects.filter(strategy=entry.operation.strategy_id, status=Operation.Status.CLOSING)
-    ids = list(leaving.filter(held_quantity__gt=0).values_list("pk", flat=True))
+    ids = _LEAVING.all(entry.operation.strategy_id)
     if not ids or not sent.filter(operation__in=ids, lane=entry.lane_id, pk__lt=entry.pk).exists():
         return None
     if now - entry.created_at < LONGEST_FLIP:
         raise NotYet("an exit of its strategy is not filled yet")
     return Denial("exit_not_filled", {"symbol": entry.lane.symbol})
+
+
+_LEAVING = Kept[int](
+    lambda strategy_id: Operation.objects.filter(
+        strategy=strategy_id, status=Operation.Status.CLOSING, held_quantity__gt=0
+    ).values_list("pk", flat=True),
+    int,
+)
 
 
 def _position(order: Order) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from loguru import logger
 
 from exchange.acts import tell_act
 from exchange.models import Account
+from operations.kept import Kept
 from operations.models import KillSwitch
 from operations.notices import end_notice, raise_notice
 
@@ -71,9 +72,13 @@ def release(account: Account | None, who: object, why: str) -> bool:
 
 def pulled_switch(account_id: int) -> KillSwitch | None:
     """Return the switch that denies this account's entries: its own or the one for all."""
-    on = KillSwitch.objects.filter(is_on=True, scope__in=[EVERYTHING, scope_of(account_id)])
-    # "all" after "account:5": the wider reason is the one to tell
-    return on.order_by("-scope").first()
+    return _PULLED.first(scope_of(account_id))
+
+
+# "all" after "account:5": the wider reason is the one to tell
+_PULLED = Kept[KillSwitch](
+    lambda scope: KillSwitch.objects.filter(is_on=True, scope__in=[EVERYTHING, scope]).order_by("-scope")[:1], str
+)
 
 
 def all_switches() -> list[KillSwitch]:

@@ -13,12 +13,13 @@ from django.utils import timezone
 from loguru import logger
 
 from exchange.acts import tell_act
-from exchange.models import Account
 from exchange.types import Market, PositionMode
 from market.models import Instrument
+from operations.kept import Kept
 from operations.models import Decision, Lane, Operation, Order
 from operations.notices import raise_notice
 from operations.states import UNFINISHED, OrderStatus
+from operations.transitions import hold_account
 from pelusa.doorbell import ring_on_commit
 from strategies.models import Strategy
 from strategies.reasons import explain
@@ -44,8 +45,7 @@ class AlarmFacts:
 def standing_of(strategy: Strategy, leg: str) -> Standing:
     """Return what the strategy holds on a leg, for the rules."""
     # An operation and its first order are one commit, so its orders tell of it: one query
-    found = Order.objects.filter(operation__stack_key=_stack_key(strategy, leg)).select_related("operation")
-    orders = list(found)
+    orders = _STACKED.all(_stack_key(strategy, leg))
     if not orders:
         return Standing()
     entries = [order for order in orders if order.role == Order.Role.ENTRY]
@@ -53,6 +53,11 @@ def standing_of(strategy: Strategy, leg: str) -> Standing:
     least = _least_sellable(operation)
     stacked = sum(entry.status in UNFINISHED or 0 < left_of(entry, orders) >= least for entry in entries)
     return Standing(is_live=True, entries=stacked, since=operation.created_at)
+
+
+_STACKED = Kept[Order](
+    lambda stack_key: Order.objects.filter(operation__stack_key=stack_key).select_related("operation"), str
+)
 
 
 def left_of(entry: Order, orders: Iterable[Order]) -> Decimal:
@@ -76,7 +81,7 @@ def carry_out(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict) -> Decisi
     """
     with transaction.atomic():
         lane = lock_lane(strategy.account_id, strategy.market, strategy.symbol)
-        decided = Decision.objects.filter(alarm_id=alarm.alarm_id, strategy=strategy).first()
+        decided = _DECIDED.first(alarm.alarm_id, strategy.pk)
         if decided:
             return decided
         operation = _operation_for(strategy, alarm.leg, verdict)
@@ -85,6 +90,9 @@ def carry_out(strategy: Strategy, alarm: AlarmFacts, verdict: Verdict) -> Decisi
             _order_for(lane, operation, decision)
     _log(decision)
     return decision
+
+
+_DECIDED = Kept[Decision](lambda alarm, strategy: Decision.objects.filter(alarm_id=alarm, strategy=strategy), int, int)
 
 
 def tell_of_ignored_close(decision: Decision) -> None:
@@ -110,11 +118,22 @@ def lock_lane(account_id: int, market: str, symbol: str) -> Lane:
 
     The account is locked first, as when an order is submitted: a new operation's row locks it for reading.
     """
-    # Its keys stay unread: nothing is sent under the lock
-    account = Account.objects.select_for_update().defer("api_key", "api_secret").get(pk=account_id)
-    lane, _ = Lane.objects.select_for_update().get_or_create(account=account, market=market, symbol=symbol)
+    account = hold_account(account_id)
+    lane = _LANE.first(account_id, market, symbol)
+    if lane is None:
+        lane, _ = Lane.objects.select_for_update().get_or_create(account=account, market=market, symbol=symbol)
     lane.account = account
     return lane
+
+
+_LANE = Kept[Lane](
+    lambda account, market, symbol: Lane.objects.select_for_update().filter(
+        account=account, market=market, symbol=symbol
+    ),
+    int,
+    str,
+    str,
+)
 
 
 def close_by_hand(operation: Operation, user: object) -> Order:
@@ -137,7 +156,10 @@ def create_exit(lane: Lane, operation: Operation, decision: Decision | None) -> 
 
 
 def _stackable(strategy: Strategy, leg: str) -> Operation | None:
-    return Operation.objects.select_for_update().filter(stack_key=_stack_key(strategy, leg)).first()
+    return _STACKABLE.first(_stack_key(strategy, leg))
+
+
+_STACKABLE = Kept[Operation](lambda key: Operation.objects.select_for_update().filter(stack_key=key), str)
 
 
 def _stack_key(strategy: Strategy, leg: str) -> str:

@@ -27,6 +27,7 @@ from operations.exposure import (
     orders_of,
     worth_of,
 )
+from operations.kept import Kept
 from operations.losses import last_loss, result_since
 from operations.models import Limits, Operation, Order
 
@@ -109,13 +110,17 @@ def limits_for(order: Order, *, is_claim: bool = False) -> list[Limits]:
     A claim locks the one for everything: accounts claim at the same time, and each counts what the others hold.
     """
     account_id, strategy_id = order.lane.account_id, order.operation.strategy_id
-    scopes = [killswitch.EVERYTHING, killswitch.scope_of(account_id), killswitch.scope_of(None, strategy_id)]
-    found = list(Limits.objects.filter(scope__in=scopes).order_by("scope"))
+    found = _LIMITS.all(killswitch.scope_of(account_id), killswitch.scope_of(None, strategy_id))
     if not is_claim:
         return found
     shared = [each.pk for each in found if each.scope == killswitch.EVERYTHING]
     locked = list(Limits.objects.select_for_update().filter(pk__in=shared)) if shared else []
     return locked + [each for each in found if each.pk not in shared]
+
+
+_LIMITS = Kept[Limits](
+    lambda *scopes: Limits.objects.filter(scope__in=[killswitch.EVERYTHING, *scopes]).order_by("scope"), str, str
+)
 
 
 def _out_of_service(order: Order) -> Denial | None:

@@ -15,8 +15,9 @@ from exchange.models import Account
 from exchange.rounding import round_down
 from exchange.types import BalanceReport, Market, PositionMode
 from market.models import Instrument
+from operations.kept import Kept
 from operations.limits import Denial, above_ceiling, check_entry
-from operations.models import Order
+from operations.models import Operation, Order
 from operations.states import CLOSED
 from strategies.models import Leg
 from strategies.sizing import CannotSize, Grid, Wish, size_entry
@@ -111,7 +112,16 @@ def grid_of(instrument: Instrument) -> Grid:
 
 
 def instrument_of(order: Order) -> Instrument | None:
-    return Instrument.objects.order_by("pk").filter(market=order.lane.market, symbol=order.lane.symbol).first()
+    return instrument_at(order.lane.market, order.lane.symbol)
+
+
+def instrument_at(market: str, symbol: str) -> Instrument | None:
+    return _INSTRUMENT.first(market, symbol)
+
+
+_INSTRUMENT = Kept[Instrument](
+    lambda market, symbol: Instrument.objects.filter(market=market, symbol=symbol).order_by("pk"), str, str
+)
 
 
 def exit_quantity(order: Order) -> Decimal:
@@ -149,8 +159,7 @@ def _prepare_entry(order: Order, client: BingX) -> Prepared:
     denial = check_entry(order, instrument, timezone.now()) or _clock_denial(order.lane.account)
     if denial or instrument is None:
         return Prepared(denial=denial)
-    legs = Leg.objects.filter(strategy=order.operation.strategy_id, name=order.operation.leg)
-    leg = legs.order_by("pk").first()
+    leg = leg_of(order.operation)
     if leg is None:
         return Prepared(denial=Denial("no_such_leg", {"leg": order.operation.leg}))
     priced_at = timezone.now()
@@ -160,6 +169,14 @@ def _prepare_entry(order: Order, client: BingX) -> Prepared:
         return Prepared(quantity=quantity, price=price, priced_at=priced_at, leg=leg)
     except CannotSize as refusal:
         return Prepared(denial=Denial(refusal.reason, dict(refusal.facts)))
+
+
+def leg_of(operation: Operation) -> Leg | None:
+    """Return the leg that an operation trades, as it is set now."""
+    return _LEG.first(operation.strategy_id, operation.leg)
+
+
+_LEG = Kept[Leg](lambda strategy, name: Leg.objects.filter(strategy=strategy, name=name).order_by("pk"), int, str)
 
 
 def _size(order: Order, leg: Leg, instrument: Instrument, price: Decimal, client: BingX) -> Decimal:

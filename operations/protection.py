@@ -25,14 +25,14 @@ from exchange.models import Account
 from exchange.refusals import REFUSALS
 from exchange.rounding import plain
 from exchange.types import Market, OrderReport, OrderType, ReportStatus
-from market.models import Instrument
 from operations.cover import Cover, Distances, Held, Placed, Role, compare, plan
-from operations.execution import cancel, is_paused, pause, submit_protection
+from operations.execution import cancel, is_paused, operation_now, pause, submit_protection
+from operations.kept import Kept
 from operations.lifecycle import NothingToClose, close_by_hand, left_of, lock_lane
 from operations.limits import above_ceiling
 from operations.models import Lane, Notice, Operation, Order
 from operations.notices import end_notice, raise_notice
-from operations.preparation import nets
+from operations.preparation import instrument_at, leg_of, nets
 from operations.reconcile import settle
 from operations.states import NEVER_TRADED, UNFINISHED, OrderStatus
 from operations.transitions import apply_report, move
@@ -66,10 +66,8 @@ class Wanted:
 
 def watched() -> QuerySet[Operation]:
     """Return the operations to look after: they want cover, were noted to lack it, have orders out, or were told of."""
-    percents = [f"{kind}_{reach}" for kind in ("stop_loss", "take_profit") for reach in ("per_order", "general")]
-    asks = Q(*[(f"{name}__isnull", False) for name in percents], _connector=Q.OR)
-    leg = Leg.objects.filter(asks, strategy=OuterRef("strategy"), name=OuterRef("leg"))
-    holding = Operation.objects.filter(Exists(leg), status__in=Operation.LIVE, held_quantity__gt=0)
+    asks = asks_for_cover("strategy", "leg")
+    holding = Operation.objects.filter(asks, status__in=Operation.LIVE, held_quantity__gt=0)
     standing = Order.objects.filter(role__in=PROTECTIVE, status__in=UNFINISHED)
     told = Notice.objects.filter(ended_at__isnull=True, kind__in=NOTICES, operation__isnull=False)
     noted = Operation.objects.filter(uncovered_since__isnull=False)
@@ -80,6 +78,13 @@ def watched() -> QuerySet[Operation]:
         *told.order_by().values_list("operation_id", flat=True),
     }
     return Operation.objects.filter(pk__in=ids).select_related("account", "strategy").order_by("id")
+
+
+def asks_for_cover(strategy: str, leg: str) -> Exists:
+    """Return the condition that a leg asks for a stop or target; the paths lead from the outer query to its names."""
+    percents = [f"{kind}_{reach}" for kind in ("stop_loss", "take_profit") for reach in ("per_order", "general")]
+    asks = Q(*[(f"{name}__isnull", False) for name in percents], _connector=Q.OR)
+    return Exists(Leg.objects.filter(asks, strategy=OuterRef(strategy), name=OuterRef(leg)))
 
 
 def look_after(account: Account) -> None:
@@ -127,14 +132,13 @@ def wanted_covers(operation: Operation) -> Wanted | None:
     """
     if operation.status not in Operation.STACKABLE and not is_left_open(operation):
         return Wanted([])
-    leg = operation.strategy.legs.filter(name=operation.leg).first()
-    instrument = Instrument.objects.filter(market=operation.market, symbol=operation.symbol).first()
+    leg, instrument = leg_of(operation), instrument_at(operation.market, operation.symbol)
     if leg is None or instrument is None:
         return None
     distances = Distances(
         leg.stop_loss_per_order, leg.stop_loss_general, leg.take_profit_per_order, leg.take_profit_general
     )
-    filled = list(operation.orders.filter(filled_quantity__gt=0).order_by("id"))
+    filled = _FILLED.all(operation.pk)
     entries = [order for order in filled if order.role == Order.Role.ENTRY]
     known = [entry for entry in entries if _is_known(entry, operation.market)]
     covers = plan(
@@ -146,6 +150,11 @@ def wanted_covers(operation: Operation) -> Wanted | None:
         step=instrument.step_size,
     )
     return Wanted(covers, is_complete=len(known) == len(entries))
+
+
+_FILLED = Kept[Order](
+    lambda operation_id: Order.objects.filter(operation=operation_id, filled_quantity__gt=0).order_by("id"), int
+)
 
 
 def _held(entries: list[Order], filled: list[Order]) -> list[Held]:
@@ -235,13 +244,21 @@ def _arrange(operation: Operation, tried: set[tuple[int, Role]]) -> tuple[list[O
 
 def _differs(operation: Operation) -> bool:
     """Look without the lane's lock whether there is anything to do: mostly there is not."""
-    current = Operation.objects.select_related("strategy").get(pk=operation.pk)
+    current = operation_now(operation.pk)
     wanted = wanted_covers(current)
     if wanted is None or _is_leaving(current):
         return False
-    unfinished = list(_unfinished(current))
+    unfinished = _UNFINISHED.all(current.pk)
     missing, outdated = compare(wanted.covers, _as_placed(unfinished))
     return bool(missing or outdated) or any(order.status == OrderStatus.CREATED for order in unfinished)
+
+
+_UNFINISHED = Kept[Order](
+    lambda operation_id: Order.objects.filter(
+        operation=operation_id, role__in=PROTECTIVE, status__in=UNFINISHED
+    ).order_by("id"),
+    int,
+)
 
 
 def _unfinished(operation: Operation) -> QuerySet[Order]:
@@ -250,7 +267,7 @@ def _unfinished(operation: Operation) -> QuerySet[Order]:
 
 
 def _placed(operation: Operation) -> list[Placed]:
-    return _as_placed(_unfinished(operation))
+    return _as_placed(_UNFINISHED.all(operation.pk))
 
 
 def _as_placed(orders: Iterable[Order]) -> list[Placed]:
@@ -421,7 +438,7 @@ def _mark(order: Order, *, is_missing: bool) -> None:
 
 def _judge(operation: Operation, *, may_close: bool) -> None:
     """Note since when an operation lacks cover, tell a human, and close it when its strategy wants that."""
-    current = Operation.objects.select_related("account", "strategy").get(pk=operation.pk)
+    current = operation_now(operation.pk)
     wanted = wanted_covers(current)
     if wanted is None or _is_leaving(current):
         return
@@ -448,9 +465,16 @@ def _judge(operation: Operation, *, may_close: bool) -> None:
 
 def _lacking(operation: Operation, wanted: Wanted) -> Iterator[Cover]:
     """Yield the wanted covers that do not stand at the exchange, as far as it was last asked."""
-    standing = operation.orders.filter(role__in=PROTECTIVE, status__in=STANDING, missed_at__isnull=True)
-    in_place = {cover_of(order) for order in standing}
+    in_place = {cover_of(order) for order in _IN_PLACE.all(operation.pk)}
     return (cover for cover in wanted.covers if cover not in in_place)
+
+
+_IN_PLACE = Kept[Order](
+    lambda operation_id: Order.objects.filter(
+        operation=operation_id, role__in=PROTECTIVE, status__in=STANDING, missed_at__isnull=True
+    ),
+    int,
+)
 
 
 def _note_covered(operation: Operation) -> None:

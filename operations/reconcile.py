@@ -22,11 +22,12 @@ from exchange.types import FillReport, Market, OrderReport
 from market.models import Instrument
 from operations.books import Execution, book
 from operations.execution import IN_TURN, note, resend
+from operations.kept import Kept
 from operations.lifecycle import create_exit, lock_lane
 from operations.models import Fill, Lane, Notice, Operation, Order
 from operations.notices import current_facts, end_notice, raise_notice
 from operations.states import CLOSED, IN_FLIGHT, UNFINISHED, WORKING, OrderStatus
-from operations.transitions import apply_report, hold_lane, move, refresh_share
+from operations.transitions import apply_report, hold_lane, hold_operation, move, refresh_share
 
 RECEIVE_WINDOW = timedelta(milliseconds=5000)
 CLOCK_SKEW = timedelta(seconds=2)
@@ -191,7 +192,7 @@ def collect_fills(order: Order) -> bool:
         hold_lane(order.lane_id)
         Fill.objects.bulk_create([_fill_of(order, report) for report in reports], ignore_conflicts=True)
         is_complete = _has_all(order)
-        operation = Operation.objects.select_for_update().get(pk=order.operation_id)
+        operation = hold_operation(order.operation_id)
         _take_base_fee(order)
         _refigure(operation)
     return is_complete
@@ -229,14 +230,22 @@ def _has_all(order: Order) -> bool:
 
 
 def _refigure(operation: Operation) -> None:
-    fills = Fill.objects.filter(order__operation=operation).select_related("order")
-    # Their times may be cut to the second and they come in any order; an exit's row is younger than its entry's
-    fills = fills.order_by("filled_at", "order_id", "id")
-    executions = [_execution_of(fill, operation) for fill in fills]
+    executions = [_execution_of(fill, operation) for fill in _FILLS.all(operation.pk)]
     figures = book(executions, operation.leg, _contract_size(operation))
     for name in ("avg_entry_price", "avg_exit_price", "realised_pnl", "fees"):
         setattr(operation, name, getattr(figures, name))
     operation.save(update_fields=["avg_entry_price", "avg_exit_price", "realised_pnl", "fees"])
+
+
+# Their times may be cut to the second and they come in any order; an exit's row is younger than its entry's
+_FILLS = Kept[Fill](
+    lambda operation_id: (
+        Fill.objects.filter(order__operation=operation_id)
+        .select_related("order")
+        .order_by("filled_at", "order_id", "id")
+    ),
+    int,
+)
 
 
 def _execution_of(fill: Fill, operation: Operation) -> Execution:

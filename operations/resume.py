@@ -9,7 +9,9 @@ An entry that waits is denied as soon as anything else denies it, its age at the
 that waited for long for another reason is asked for before it is sent, since a restored row may have been sent already.
 """
 
-from django.db.models import QuerySet
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 from loguru import logger
 
@@ -18,6 +20,7 @@ from exchange.errors import ExchangeError, OrderNotFound, RateLimited
 from exchange.types import Market, OrderReport
 from operations.comparison import ABSENCE, compare_market, is_current
 from operations.execution import deny_waiting, is_paused, pause
+from operations.kept import Kept
 from operations.limits import Denial, above_ceiling, check_entry
 from operations.models import Lane, Operation, Order
 from operations.preparation import instrument_of
@@ -55,7 +58,7 @@ def take_up_exits(lane: Lane) -> None:
 
     Where that cannot be asked the exit goes its way: to stay in a position is the greater risk.
     """
-    waiting = exits_waiting_for_long().filter(lane=lane)
+    waiting = _waiting_exits().filter(lane=lane, created_at__lt=timezone.now() - ABSENCE)
     for order in waiting.select_related("lane__account", "operation__strategy", "decision").order_by("id"):
         try:
             client, market = connect(lane.account), Market(lane.market)
@@ -68,10 +71,22 @@ def take_up_exits(lane: Lane) -> None:
         _take_up(order, report)
 
 
-def exits_waiting_for_long() -> QuerySet[Order]:
-    """Return the exits that have waited since before the last comparison that counts."""
-    long_ago = timezone.now() - ABSENCE
-    return Order.objects.filter(role=Order.Role.EXIT, status=OrderStatus.CREATED, created_at__lt=long_ago)
+def look_at(lane_id: int) -> tuple[Lane, bool]:
+    """Return the lane as it is now, and whether exits have waited in it since before the comparison that counts."""
+    lane = _LANE.get(lane_id)
+    return lane, lane.oldest_exit is not None and lane.oldest_exit < timezone.now() - ABSENCE
+
+
+def _waiting_exits() -> QuerySet[Order]:
+    return Order.objects.filter(role=Order.Role.EXIT, status=OrderStatus.CREATED)
+
+
+_LANE = Kept[Any](
+    lambda lane_id: Lane.objects.filter(pk=lane_id).annotate(
+        oldest_exit=_waiting_exits().filter(lane=OuterRef("pk")).order_by("created_at").values("created_at")[:1]
+    ),
+    int,
+)
 
 
 def _take_up(order: Order, report: OrderReport) -> None:

@@ -1,9 +1,10 @@
 """Doors from the queue: fetch, call one function, and leave the rest to the row and the sweeps."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from celery import shared_task
-from django.db.models import Exists, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from loguru import logger
 
@@ -12,6 +13,7 @@ from exchange.key_rights import read_rights
 from exchange.models import Account
 from exchange.types import Market
 from operations import comparison, execution, protection, reconcile, resume
+from operations.kept import Kept
 from operations.models import Lane, Operation, Order
 from operations.notices import end_notice, raise_notice
 from operations.overlap import alone
@@ -24,17 +26,13 @@ BEFORE_SWEEPING = timedelta(seconds=1)
 A_SWEEP = 200
 
 
-def _orders() -> QuerySet[Order]:
-    return Order.objects.select_related("lane__account", "operation__strategy", "decision")
-
-
 @shared_task
 def run_lane(lane_id: int) -> None:
     """Send what waits in a lane; settle first what is in flight there."""
-    began, old_exits = timezone.now(), resume.exits_waiting_for_long().filter(lane=lane_id)
-    lane = Lane.objects.annotate(has_old_exits=Exists(old_exits)).get(pk=lane_id)
+    began = timezone.now()
+    lane, has_old_exits = resume.look_at(lane_id)
     try:
-        if lane.has_old_exits:
+        if has_old_exits:
             resume.take_up_exits(lane)
         execution.run_lane(lane, may_enter=resume.may_enter(lane))
     except ExchangeError as error:
@@ -44,18 +42,30 @@ def run_lane(lane_id: int) -> None:
 
 def _ring_after_fills(lane: Lane, began: datetime) -> None:
     """Have fetched and protected what was filled just now; what is older is the sweeps' work."""
-    found = Order.objects.filter(lane=lane.pk, filled_quantity__gt=0, answered_at__gte=began).order_by("id")
-    filled = list(found.values_list("pk", "operation_id", "role"))
-    for order_id, _, _ in filled:
-        ring_on_commit("operations.tasks.collect_fills", order_id, using="default")
-    for operation_id in {operation_id for _, operation_id, role in filled if role == Order.Role.ENTRY}:
+    filled = _FILLED.all(lane.pk, began)
+    for order in filled:
+        ring_on_commit("operations.tasks.collect_fills", order.pk, using="default")
+    for operation_id in {order.operation_id for order in filled if order.role == Order.Role.ENTRY and order.asks}:
         ring_on_commit("operations.tasks.protect_operation", operation_id, using="default")
+
+
+# Where no stop or target is asked for there is nothing to look at in a hurry
+_FILLED = Kept[Any](
+    lambda lane_id, began: (
+        Order.objects.filter(lane=lane_id, filled_quantity__gt=0, answered_at__gte=began)
+        .annotate(asks=protection.asks_for_cover("operation__strategy", "operation__leg"))
+        .only("operation_id", "role")
+        .order_by("id")
+    ),
+    int,
+    datetime,
+)
 
 
 @shared_task
 def settle_order(order_id: int) -> None:
     """Ask what became of an order, then let its lane go on."""
-    order = _orders().get(pk=order_id)
+    order = execution.in_full(order_id)
     if order.status in CLOSED or order.status == OrderStatus.CREATED:
         return
     try:
@@ -74,7 +84,7 @@ def settle_order(order_id: int) -> None:
 @shared_task
 def collect_fills(order_id: int) -> None:
     """Fetch an order's fills."""
-    order = _orders().get(pk=order_id)
+    order = execution.in_full(order_id)
     if order.has_all_fills:
         return
     try:

@@ -11,9 +11,10 @@ from django.db import transaction
 from django.utils import timezone
 from loguru import logger
 
-from exchange.models import MarketChoices
+from exchange.models import Account, MarketChoices
 from exchange.types import OrderReport, ReportStatus
 from market.models import Instrument
+from operations.kept import Kept
 from operations.models import Lane, Operation, Order, OrderEvent
 from operations.states import CLOSED, TRANSITIONS, OrderStatus, check_transition
 
@@ -41,9 +42,26 @@ def move(
         return move_held(order, new, source=source, said=said, of_attempt=of_attempt, **fields)
 
 
+def hold_account(account_id: int) -> Account:
+    """Return the account, locked until the transaction ends. Its keys stay unread: nothing is sent under the lock."""
+    return _HELD_ACCOUNT.get(account_id)
+
+
+def hold_operation(operation_id: int) -> Operation:
+    """Return the operation, locked until the transaction ends."""
+    return _HELD_OPERATION.get(operation_id)
+
+
 def hold_lane(lane_id: int) -> None:
     """Lock the lane until the transaction ends, and read nothing of it."""
-    Lane.objects.select_for_update().values_list("pk").get(pk=lane_id)
+    _HELD_LANE.get(lane_id)
+
+
+_HELD_ACCOUNT = Kept[Account](
+    lambda pk: Account.objects.select_for_update().defer("api_key", "api_secret").filter(pk=pk), int
+)
+_HELD_OPERATION = Kept[Operation](lambda pk: Operation.objects.select_for_update().filter(pk=pk), int)
+_HELD_LANE = Kept[int](lambda pk: Lane.objects.select_for_update().filter(pk=pk).values_list("pk", flat=True), int)
 
 
 def move_held(
@@ -121,8 +139,7 @@ def _carry(order: Order, fields: dict[str, Any]) -> None:
 
 def refresh_share(operation_id: int, now: datetime) -> None:
     """Recompute what an operation holds from its orders, and its status. Call it inside a transaction."""
-    operation = Operation.objects.select_for_update().get(pk=operation_id)
-    orders = list(operation.orders.all())
+    operation, orders = hold_operation(operation_id), _ORDERS.all(operation_id)
     operation.quantity = sum((each.received_quantity for each in orders if each.role == Order.Role.ENTRY), Decimal(0))
     left = sum((each.filled_quantity for each in orders if each.role != Order.Role.ENTRY), Decimal(0))
     if left > operation.quantity:
@@ -130,6 +147,9 @@ def refresh_share(operation_id: int, now: datetime) -> None:
     operation.held_quantity = max(operation.quantity - left, Decimal(0))
     _advance(operation, orders, now)
     operation.save(update_fields=["quantity", "held_quantity", "status", "stack_key", "opened_at", "closed_at"])
+
+
+_ORDERS = Kept[Order](lambda operation_id: Order.objects.filter(operation=operation_id).order_by("id"), int)
 
 
 def _advance(operation: Operation, orders: list[Order], now: datetime) -> None:

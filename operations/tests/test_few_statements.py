@@ -147,3 +147,31 @@ def test_an_alarm_becomes_an_order_in_fifteen_statements(strategy: Strategy, ord
         statements = int(count)
     assert Order.objects.count() == orders + 1, Decision.objects.latest("id").reason
     assert statements <= 15
+
+
+@pytest.mark.parametrize(("order", "most"), [("order open long", 48), ("order close long", 41)])
+def test_an_alarm_is_a_filled_and_booked_order_in_so_many_statements(strategy: Strategy, order: str, most: int) -> None:
+    if order == "order close long":
+        trade("order open long")
+    record_alarm(alarm_body(order), "127.0.0.1")
+    with counted() as count:
+        route_alarm(Alarm.objects.latest("id").pk)
+        tasks.run_lane(Lane.objects.get().pk)
+        newest = Order.objects.latest("id")
+        tasks.collect_fills(newest.pk)
+        # The test's own three look-ups
+        statements = int(count) - 3
+    assert Order.objects.get(pk=newest.pk).has_all_fills
+    assert statements <= most
+
+
+def test_a_look_at_an_operation_that_is_covered_takes_fourteen_statements(strategy: Strategy) -> None:
+    strategy.legs.update(stop_loss_general=5)
+    trade("order open long")
+    operation_id = Order.objects.latest("id").operation_id
+    tasks.protect_operation(operation_id)
+    assert Order.objects.filter(role=Order.Role.STOP_LOSS, operation=operation_id).exists()
+    with counted() as count:
+        tasks.protect_operation(operation_id)
+        statements = int(count)
+    assert statements <= 14

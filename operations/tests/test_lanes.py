@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -267,18 +268,19 @@ def test_an_exit_that_passed_is_sent_though_the_pause_ends_meanwhile(
     hold(strategy)
     entry, leaving = decide(other, alarm_id=2), decide(strategy, CLOSE, alarm_id=3)
     execution.pause(strategy.account, RateLimited("slow down"))
-    seen, in_full = list[int](), execution.in_full
+    next_order = execution.next_order
 
-    def end_the_pause(head: Order) -> Order:
-        seen.append(head.pk)
-        head.lane.paused_until = timezone.now()
-        Lane.objects.update(paused_until=head.lane.paused_until)
-        return in_full(head)
+    def end_the_pause(*lane: Lane, **how: Any) -> Order | None:
+        head = next_order(*lane, **how)
+        if head:
+            head.lane.paused_until = timezone.now()
+        Lane.objects.update(paused_until=timezone.now())
+        return head
 
-    monkeypatch.setattr(execution, "in_full", end_the_pause)
+    monkeypatch.setattr(execution, "next_order", end_the_pause)
     run(strategy)
-    assert seen == [leaving.pk, entry.pk]
     assert again(leaving).status == OrderStatus.FILLED
+    assert again(leaving).submitted_at < again(entry).submitted_at
 
 
 def test_an_entry_is_not_claimed_in_a_pause_that_began_meanwhile(
@@ -286,9 +288,9 @@ def test_an_entry_is_not_claimed_in_a_pause_that_began_meanwhile(
 ) -> None:
     entry, in_full = decide(strategy), execution.in_full
 
-    def begin_a_pause(head: Order) -> Order:
+    def begin_a_pause(order_id: int) -> Order:
         execution.pause(strategy.account, RateLimited("slow down"))
-        return in_full(head)
+        return in_full(order_id)
 
     monkeypatch.setattr(execution, "in_full", begin_a_pause)
     run(strategy)

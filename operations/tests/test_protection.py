@@ -338,6 +338,23 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return rung
 
 
+def test_a_fill_rings_for_no_protection_where_its_leg_asks_for_none(
+    make: Callable[..., Strategy],
+    paper: PaperExchange,
+    rings: list[tuple[str, int]],
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    strategy = make()
+    carry_out(strategy, AlarmFacts(1, "long", timezone.now()), OPEN)
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.run_lane(Lane.objects.get().pk)
+    tasks_rung = [task for task, _ in rings]
+    assert "operations.tasks.collect_fills" in tasks_rung
+    assert "operations.tasks.protect_operation" not in tasks_rung
+    strategy.legs.update(take_profit_general=D(5))
+    assert Operation.objects.get() in protection.watched(), "the sweep takes it up once the leg asks"
+
+
 def test_a_fill_rings_for_protection_at_once(
     make: Callable[..., Strategy],
     paper: PaperExchange,

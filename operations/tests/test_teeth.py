@@ -246,9 +246,8 @@ def test_without_the_unique_decision_two_routers_at_once_double_the_order(
     strategy: Strategy, paper: PaperExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = AlarmFacts(1, "long", timezone.now())
-    seen_by_both = SimpleNamespace(filter=lambda **where: Decision.objects.none(), create=Decision.objects.create)
-    looked_too_early = SimpleNamespace(objects=seen_by_both, Outcome=Decision.Outcome)
-    monkeypatch.setattr(lifecycle, "Decision", looked_too_early)
+    looked_too_early = SimpleNamespace(first=lambda *alarm_and_strategy: None)
+    monkeypatch.setattr(lifecycle, "_DECIDED", looked_too_early)
     carry_out(strategy, facts, OPEN)
     with pytest.raises(IntegrityError):
         carry_out(strategy, facts, OPEN)
