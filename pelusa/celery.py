@@ -10,10 +10,20 @@ from typing import Any
 from celery import Celery
 from celery.concurrency.thread import TaskPool as Threads
 from celery.schedules import crontab
-from celery.signals import beat_init, celeryd_init, setup_logging, worker_ready, worker_shutting_down
+from celery.signals import (
+    beat_init,
+    before_task_publish,
+    celeryd_init,
+    setup_logging,
+    worker_init,
+    worker_ready,
+    worker_shutting_down,
+)
+from django.utils import timezone
 
 from pelusa.channel import know_closed_lines
 from pelusa.doorbell import close_household, open_household
+from pelusa.monitoring.heart import own_heart
 from pelusa.watchdog import Watchdog
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pelusa.settings")
@@ -128,6 +138,16 @@ app.conf.update(
             "schedule": crontab(hour="4", minute="23"),
             "options": {"expires": 3600},
         },
+        "show that work comes through the queue": {
+            "task": "pelusa.tasks.pulse",
+            "schedule": 10.0,
+            "options": {"expires": 10},
+        },
+        "listen for silence": {
+            "task": "pelusa.tasks.sweep_silence",
+            "schedule": 30.0,
+            "options": {"expires": 25},
+        },
         "go on with backfills": {
             "task": "market.tasks.sweep_backfills",
             "schedule": 10.0,
@@ -176,6 +196,30 @@ def look_after_threads(sender: Any, **kwargs: Any) -> None:
     if isinstance(sender.pool, Threads):
         open_household(sender.pool.limit)
         Watchdog(sender.pool.limit).watch()
+
+
+@worker_init.connect
+def know_whose_heart_it_is(**kwargs: Any) -> None:
+    """Name the worker before its children are forked, which note what they do in its name."""
+    own_heart("worker")
+
+
+@worker_ready.connect
+def show_that_the_worker_lives(**kwargs: Any) -> None:
+    """Beat from a thread that is none of the worker's hands."""
+    own_heart("worker").start()
+
+
+@beat_init.connect
+def show_that_beat_lives(**kwargs: Any) -> None:
+    """Beat from a thread of its own, and note each ring: a scheduler may live and ring nothing."""
+    heart = own_heart("beat")
+
+    def note_ring(**signal: Any) -> None:
+        heart.worked_at = timezone.now()
+
+    before_task_publish.connect(note_ring, weak=False)
+    heart.start()
 
 
 @worker_shutting_down.connect

@@ -46,7 +46,12 @@ logger_class = ThroughLoguru
 
 
 def post_worker_init(worker: Any) -> None:
-    """Read the back office's address rules before the first request; an earlier thread would not survive the fork."""
+    """Read the back office's address rules before the first request, and show that the process lives.
+
+    Threads that were started earlier would not survive the fork.
+    """
     from pelusa.gatekeeping import gatekeeper
+    from pelusa.monitoring.heart import own_heart
 
     gatekeeper.watch()
+    own_heart("web").start()

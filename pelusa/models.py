@@ -8,6 +8,7 @@ from loguru import logger
 
 from pelusa.addresses import PREFIX, Rule, Rules, as_rule, merged
 from pelusa.audit.rows import AuditEntry, AuditHead
+from pelusa.monitoring.models import Heartbeat
 from pelusa.notifications.models import Channel, Message, Watermark
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "AuditEntry",
     "AuditHead",
     "Channel",
+    "Heartbeat",
     "Message",
     "Refusal",
     "Watermark",

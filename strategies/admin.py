@@ -52,6 +52,7 @@ class StrategyForm(forms.ModelForm):
             "active_from",
             "active_until",
             "max_alarm_age",
+            "expects_alarm_every",
             "when_unprotected",
             "description",
         )
@@ -181,7 +182,11 @@ class StrategyAdmin(ModelAdmin):
         (
             _("When it listens"),
             {
-                "fields": (("active_from", "active_until"), ("max_alarm_age", "when_unprotected")),
+                "fields": (
+                    ("active_from", "active_until"),
+                    ("max_alarm_age", "expects_alarm_every"),
+                    "when_unprotected",
+                ),
                 "classes": ["collapse"],
             },
         ),

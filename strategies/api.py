@@ -110,6 +110,7 @@ class StrategySerializer(KnownKeysOnly):
             "active_from",
             "active_until",
             "max_alarm_age",
+            "expects_alarm_every",
             "description",
             "created_at",
             "updated_at",

@@ -39,6 +39,12 @@ class Strategy(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(86_400)],
         help_text="Seconds; an older alarm is not traded.",
     )
+    expects_alarm_every = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(527_040)],
+        help_text="Minutes; tell me when no alarm, order or indicator, came for so long. Empty: silence is no news.",
+    )
     when_unprotected = models.CharField(
         max_length=5,
         choices=Unprotected.choices,

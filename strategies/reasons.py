@@ -122,6 +122,24 @@ SENTENCES = {
     "kill_switch_on": _("The kill switch of {accounts} is on: entries are denied, exits go on. {who} pulled it: {why}"),
     "audit_broken": _("Somebody meddled with the audit: {detail}."),
     "strategy_stopped": _("{strategy} was switched off: it sent {most} entries within {seconds} s."),
+    # Notices about the system's health
+    "worker_away": _("No worker shows that it lives since {since} UTC: alarms are stored, nothing trades on them."),
+    "worker_idle": _("The worker lives, but no work came through the queue since {since} UTC."),
+    "beat_away": _("Beat rings nothing since {since} UTC: lost bells and missing stops are not swept."),
+    "broker_away": _("The broker does not answer: alarms are stored, nothing trades on them, stops are not kept."),
+    "database_away": _("The database {name} does not answer."),
+    "database_slow": _("The database {name} took {ms} ms for the smallest question."),
+    "paper_exchange_away": _("The paper exchange does not answer: paper orders stay in flight."),
+    "exchange_clock_off": _("The clock of {environment} is {offset_ms} ms from this server's: no entry is sent."),
+    "exchange_clock_unmeasured": _("The clock of {environment} was last measured {since} UTC: does BingX answer?"),
+    "work_lags": _("The oldest waiting row ({what}) waits since {since} UTC."),
+    "low_disk": _("{megabytes} MB are free on the disk of Pelusa's files."),
+    "strategy_silent": _("{strategy} heard no alarm since {since} UTC; it expects one every {minutes} minutes."),
+    "all_silent": _("No alarm at all came since {since} UTC, though {count} strategies expect some."),
+    # What else stands in the way of trading
+    "no_active_account": _("No account is switched on."),
+    "lanes_frozen": _("{count} lanes take no entries: {lanes}."),
+    "lanes_not_compared": _("The books of {count} lanes were not compared with the exchange within two minutes."),
 }
 
 

@@ -35,6 +35,7 @@ KIND_OF_NOTICE = {
     "strategy_stopped": Kind.KILL_SWITCH,
     "silence": Kind.SILENCE,
     "strategy_silent": Kind.SILENCE,
+    "all_silent": Kind.SILENCE,
 }
 LEVEL_OF_ORDER = {
     OrderStatus.FILLED: Level.INFO,

@@ -8,13 +8,26 @@ import pytest
 from celery import current_app
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 
 from pelusa import health
 from pelusa.livesystem import free_port
+from pelusa.monitoring.heart import Heart
 from pelusa.testing import DATABASES
 from pelusa.tests.making import client_of
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find out anew in each test, on a system whose worker and beat have just shown themselves."""
+    health.health.forget()
+    monkeypatch.setattr(health, "ask_paper_exchange", lambda: None)
+    for kind in ("worker", "beat"):
+        heart = Heart(kind)
+        heart.worked_at = timezone.now()
+        heart.beat()
 
 
 @pytest.fixture
@@ -41,7 +54,8 @@ def test_ready_names_each_thing_with_its_milliseconds(broker: Any) -> None:
     answer = client_of().get("/health/ready")
     checks = answer.json()["checks"]
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
-    assert set(checks) == {"database default", "database alarms", "database market", "broker"}
+    servers = {"database default", "database alarms", "database market", "broker", "paper exchange"}
+    assert set(checks) == servers | {"worker", "beat", "disk", "queue"}
     assert all(check["ok"] and check["ms"] >= 0 for check in checks.values())
 
 

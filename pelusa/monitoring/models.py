@@ -1,0 +1,31 @@
+"""Which processes live."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Heartbeat(models.Model):
+    """One process of ours, and when it last showed that it lives. The newest fifty are kept."""
+
+    class Kind(models.TextChoices):
+        WEB = "web", _("Web")
+        WORKER = "worker", _("Worker")
+        BEAT = "beat", _("Beat")
+
+    name = models.CharField(max_length=150, unique=True, help_text="Kind, host and process id.")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    host = models.CharField(max_length=100)
+    pid = models.PositiveIntegerField()
+    version = models.CharField(max_length=40)
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField(help_text="From a thread that does no other work.")
+    worked_at = models.DateTimeField(
+        null=True, help_text="When work last came to a worker through the queue, or beat last rang."
+    )
+
+    class Meta:
+        app_label = "pelusa"
+        ordering = ["kind", "-beat_at"]
+
+    def __str__(self) -> str:
+        return self.name
