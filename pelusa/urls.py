@@ -23,6 +23,7 @@ from pelusa.audit.api import AuditViewSet
 from pelusa.doctor.page import doctor
 from pelusa.doctor.proxy import SeenView
 from pelusa.health import Ready, live
+from pelusa.monitoring.metrics import MetricsView
 from pelusa.office import chart, composer, overview
 from strategies.api import StrategyViewSet
 
@@ -70,6 +71,7 @@ urlpatterns = [
     path("api/docs/", login_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="docs"),
     path("health/live", live, name="live"),
     path("health/ready", Ready.as_view(), name="ready"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("health/seen", SeenView.as_view(), name="seen"),
 ]
 

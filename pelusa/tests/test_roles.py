@@ -44,6 +44,7 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "health/live": {"GET": EVERYBODY, "HEAD": EVERYBODY},
     "health/seen": {},
     "health/ready": {"GET": USERS, "HEAD": USERS, "OPTIONS": USERS},
+    "metrics": READ,
     "api/schema/": {"GET": USERS, "HEAD": USERS, "OPTIONS": USERS},
     # Pages for people with a session: with a token they lead to the login
     "api/docs/": dict.fromkeys(METHODS, EVERYBODY),
