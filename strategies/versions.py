@@ -27,6 +27,7 @@ COLUMNS = (
     "active_from",
     "active_until",
     "max_alarm_age",
+    "expects_alarm_every",
     "when_unprotected",
     "description",
 )
@@ -97,7 +98,7 @@ def keep_version(strategy: Strategy, who: object, note: str = "") -> int:
         stored = Strategy.objects.select_for_update().get(pk=strategy.pk)
         content = content_of(stored, stored.legs.all())
         newest = stored.versions.filter(number=stored.version).first()
-        if newest is None or newest.content != content:
+        if newest is None or differences(newest.content, content):
             stored.version += 1
             columns = {"number": stored.version, "content": content, "note": note}
             StrategyVersion.objects.create(strategy=stored, made_by=str(who)[:150], **columns)
@@ -126,7 +127,8 @@ def restore(version: StrategyVersion, who: object) -> int:
 
 
 def _fill(row: models.Model, columns: Sequence[str], content: Mapping[str, Any]) -> None:
-    for name in columns:
+    # A version that is older than a column says nothing about it
+    for name in filter(content.__contains__, columns):
         field = _field(type(row), name)
         setattr(row, field.attname, field.to_python(content[name]))
 

@@ -137,6 +137,20 @@ def test_a_version_that_could_not_be_saved_today_is_refused_with_the_reason(stra
     assert (strategy.name, strategy.version) == ("Renamed", 2)
 
 
+def test_a_version_that_is_older_than_a_column_leaves_it_as_it_is(strategy: Strategy) -> None:
+    old = strategy.versions.get()
+    StrategyVersion.objects.filter(pk=old.pk).update(content=without(old.content, "expects_alarm_every"))
+    assert keep_version(strategy, "ana") == 1
+    client_of("trader").patch(url_of(strategy), {"name": "Renamed", "expects_alarm_every": 90}, "json")
+    browser_of("trader").post(versions_page(strategy), {"restore": "1"})
+    strategy.refresh_from_db()
+    assert (strategy.name, strategy.expects_alarm_every) == ("Stochastic 5m", 90)
+
+
+def without(content: dict[str, object], name: str) -> dict[str, object]:
+    return {key: value for key, value in content.items() if key != name}
+
+
 def test_differences_are_named_for_people() -> None:
     before = {"name": "a", "long": {"size": "1", "leverage": 1}, "short": None}
     after = {"name": "b", "long": {"size": "2", "leverage": 1}, "short": {"leverage": 3}}
