@@ -100,6 +100,26 @@ class AlarmAdmin(Ledger):
     list_filter = ("status", "kind", "action", "leg", ByTicker, ByStrategy, SinceReceived)
     search_fields = ("ticker", "strategy", "reason", "raw")
     search_help_text = _("Number, day (2026-01-31), ticker or words")
+    exported = (
+        "id",
+        "received_at",
+        "source_ip",
+        "kind",
+        "action",
+        "leg",
+        "ticker",
+        "interval",
+        "strategy",
+        "price",
+        "quantity",
+        "alarm_time",
+        "status",
+        "reason",
+        "detail",
+        "processed_at",
+        "original_id",
+        "raw",
+    )
     change_form_outer_before_template = "alarms/timeline.html"
     fieldsets = (
         (

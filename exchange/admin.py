@@ -206,6 +206,7 @@ class EquityPointAdmin(_OverTime):
     )
     list_filter = (SinceTaken, ByAccount)
     fields = ("account", "taken_at", "equity", "unvalued", "refused")
+    exported = ("taken_at", "account__name", "equity", "unvalued", "refused")
 
     @display(description=_("Not valued"))
     def without_price(self, point: EquityPoint) -> str:
@@ -230,6 +231,18 @@ class EquitySnapshotAdmin(_OverTime):
         number_column("value", _("Worth in USDT")),
     )
     list_filter = (SinceTaken, ByAccount, "market")
+    exported = (
+        "taken_at",
+        "account__name",
+        "market",
+        "asset",
+        "balance",
+        "equity",
+        "available",
+        "used_margin",
+        "unrealised_pnl",
+        "value",
+    )
     fields = (
         "account",
         "market",

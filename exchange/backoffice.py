@@ -121,6 +121,9 @@ class Ledger(LargeTable):
 
     actions: Any = None
     change_form_template = "exchange/ledger.html"
+    list_after_template = "exchange/export.html"
+    # Columns of the file that may be downloaded; none where there is no file
+    exported: tuple[str, ...] = ()
 
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)

@@ -30,6 +30,7 @@ from exchange.backoffice import (
     time_column,
     without_secrets,
 )
+from operations import columns
 from operations.history import TONES, OrderLife, Tone, tell_order, why
 from operations.lifecycle import NothingToClose, close_by_hand
 from operations.models import Decision, Fill, Lane, Operation, Order
@@ -111,6 +112,7 @@ class OperationAdmin(Ledger):
     search_help_text = _("Symbol, strategy or order id")
     actions = ("close_selected",)
     actions_detail = ("close",)
+    exported = columns.OPERATIONS
     change_form_outer_before_template = "operations/operation.html"
     fieldsets = (
         (
@@ -334,6 +336,7 @@ class DecisionAdmin(Ledger):
         "created_at",
     )
     list_select_related = ("strategy",)
+    exported = columns.DECISIONS
 
     @display(description=_("Operation"))
     def number(self, decision: Decision) -> SafeString | str:
@@ -371,6 +374,7 @@ class OrderAdmin(Ledger):
     search_fields = ("client_order_id", "exchange_order_id", "lane__symbol", "code")
     search_help_text = _("Our id, their id, symbol or code")
     list_select_related = ("lane", "decision", "entry__decision")
+    exported = columns.ORDERS
     change_form_outer_before_template = "operations/order.html"
     fieldsets = (
         (
@@ -482,6 +486,7 @@ class FillAdmin(Ledger):
     search_help_text = _("Trade, order id or symbol")
     list_select_related = ("order", "lane")
     fields = ("order", "exchange_trade_id", "quantity", "price", "fee", "fee_asset", "filled_at")
+    exported = columns.FILLS
 
     @display(description=_("What"))
     def what(self, fill: Fill) -> str:

@@ -31,6 +31,7 @@ ACTS: dict[str, tuple[str, Any]] = {
     "pulled": ("danger", _("Pulled")),
     "released": ("success", _("Released")),
     "restored": ("warning", _("Restored")),
+    "exported": ("info", _("Exported")),
     "log_in": ("", _("Logged in")),
     "log_out": ("", _("Logged out")),
     "log_in_failed": ("danger", _("Failed to log in")),
@@ -92,6 +93,20 @@ class AuditAdmin(Ledger):
         "entry_hash",
     )
     readonly_fields = ("deed", "thing", "before_and_after")
+    exported = (
+        "id",
+        "at",
+        "through",
+        "who",
+        "act",
+        "object_type",
+        "object_id",
+        "object_name",
+        "changes",
+        "note",
+        "address",
+        "request_id",
+    )
 
     @display(description=_("Who"))
     def person(self, entry: AuditEntry) -> str:
