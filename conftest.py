@@ -1,10 +1,39 @@
 """Fixtures for every app's tests."""
 
+import os
+import socket
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from pelusa.testing import PaperExchange, paper_exchange
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_elses_host() -> Iterator[None]:
+    """Refuse to look up any host but this machine and the servers that the tests run on."""
+    servers = {
+        urlsplit(value).hostname
+        for name, value in os.environ.items()
+        if name.endswith(("DATABASE_URL", "BROKER_URL", "REDIS_URL"))
+    }
+    ours, look_up = servers | {None, "", "localhost", socket.gethostname()}, socket.getaddrinfo
+
+    def look_up_ours(host: Any, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name in ours or _is_number(name):
+            return look_up(host, *args, **options)
+        raise socket.gaierror(socket.EAI_NONAME, f"no test may ask {name}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", look_up_ours)
+        yield
+
+
+def _is_number(host: str) -> bool:
+    return host.replace(".", "").isdigit() or ":" in host
 
 
 @pytest.fixture(scope="session")

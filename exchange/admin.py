@@ -22,6 +22,7 @@ from exchange.backoffice import (
     changed_columns,
     is_held,
     number_column,
+    shown_time,
     time_column,
     without_secrets,
 )
@@ -108,13 +109,13 @@ class AccountAdmin(ModelAdmin):
     list_display = ("name", "where", "is_active", "position_mode", "has_credentials")
     list_filter = ("environment", "is_active")
     search_fields = ("name",)
-    readonly_fields = ("credentials", "created_at")
+    readonly_fields = ("credentials", "rights", "created_at")
     fieldsets = (
         (None, {"fields": (("name", "environment"), ("is_active", "position_mode"))}),
         (
             _("Credentials"),
             {
-                "fields": ("credentials", "new_api_key", "new_api_secret"),
+                "fields": (("credentials", "rights"), "new_api_key", "new_api_secret"),
                 "description": _("They go in here and never come out again."),
             },
         ),
@@ -136,7 +137,10 @@ class AccountAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         if change:
-            obj.save(update_fields=[*changed_columns(form), *form.given().values()])
+            if form.given():
+                # Of another key nothing is known
+                obj.rights_read_at = None
+            obj.save(update_fields=[*changed_columns(form), *form.given().values(), "rights_read_at"])
         else:
             obj.save()
         if form.given():
@@ -151,6 +155,8 @@ class AccountAdmin(ModelAdmin):
         except ExchangeError as error:
             words = _("What the key may do is not known yet: %(error)s.")
             self.message_user(request, words % {"error": error.message}, messages.WARNING)
+            if account.is_key_unproven:
+                self.message_user(request, _("No entry is sent until it is known."), messages.WARNING)
             return
         if may_withdraw:
             words = _("This key may withdraw money: no entry is sent with it. Enter one that may not.")
@@ -182,6 +188,14 @@ class AccountAdmin(ModelAdmin):
             return _("set; the key ends in %(ending)s") % {"ending": f"…{account.api_key[-4:]}"}
         except WrongKey:
             return _("set, but no key of FIELD_ENCRYPTION_KEYS opens it: give both again")
+
+    @display(description=_("What the key may do"))
+    def rights(self, account: Account) -> Any:
+        if account.may_withdraw:
+            return _("it may withdraw money: no entry is sent with it")
+        if account.rights_read_at is None:
+            return _("not known yet")
+        return _("it may not withdraw money; read %(time)s") % {"time": shown_time(account.rights_read_at)}
 
 
 class SinceTaken(Since):

@@ -1,6 +1,5 @@
 """Accounts over the API. Credentials go in and never come out."""
 
-from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -34,10 +33,24 @@ class ExchangeAway(APIException):
 class AccountSerializer(serializers.ModelSerializer[Account]):
     """An account without its credentials, which can only be written."""
 
+    key_note = serializers.CharField(
+        read_only=True, default="", help_text="What the exchange said of a key that was entered just now; else empty."
+    )
+
     class Meta:
         model = Account
-        fields = ("id", "name", "environment", "is_active", "position_mode", "may_withdraw", *CREDENTIALS)
-        read_only_fields = ("may_withdraw",)
+        fields = (
+            "id",
+            "name",
+            "environment",
+            "is_active",
+            "position_mode",
+            "may_withdraw",
+            "rights_read_at",
+            "key_note",
+            *CREDENTIALS,
+        )
+        read_only_fields = ("may_withdraw", "rights_read_at")
         extra_kwargs = {name: {"write_only": True, "required": False, "max_length": 512} for name in CREDENTIALS}
 
     def validate_environment(self, environment: str) -> str:
@@ -70,9 +83,12 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
     def update(self, instance: Account, validated_data: dict[str, Any]) -> Account:
         for name, value in validated_data.items():
             setattr(instance, name, value)
+        has_new_key = "api_key" in validated_data
+        if has_new_key:
+            instance.rights_read_at = None
         if validated_data:
-            instance.save(update_fields=list(validated_data))
-        if "api_key" in validated_data:
+            instance.save(update_fields=[*validated_data, "rights_read_at"])
+        if has_new_key:
             _see_rights(instance)
         return instance
 
@@ -85,10 +101,17 @@ def _open(account: Account) -> None:
 
 
 def _see_rights(account: Account) -> None:
-    """Learn at once of a key that may withdraw; a silent exchange is asked again every five minutes."""
-    if account.api_key:
-        with suppress(ExchangeError):
-            read_rights(account)
+    """Learn at once of a key that may withdraw, and say so; a silent exchange is asked again every five minutes."""
+    if not account.api_key:
+        return
+    try:
+        may_withdraw = read_rights(account)
+    except ExchangeError as error:
+        note = f"What the key may do is not known yet: {error.message}."
+        account.key_note = f"{note} No entry is sent until it is." if account.is_key_unproven else note  # type: ignore[attr-defined]
+    else:
+        words = "may withdraw money: no entry is sent with it" if may_withdraw else "may not withdraw money"
+        account.key_note = f"The key {words}."  # type: ignore[attr-defined]
 
 
 class AccountViewSet(KeepsHistory, viewsets.ModelViewSet[Account]):

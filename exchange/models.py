@@ -58,6 +58,9 @@ class Account(models.Model):
     may_withdraw = models.BooleanField(
         default=False, editable=False, help_text="As the exchange last said of the key. If so: no new entries."
     )
+    rights_read_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the exchange said so of this key; empty: never."
+    )
     position_mode_read_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -74,6 +77,11 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.environment})"
+
+    @property
+    def is_key_unproven(self) -> bool:
+        """Tell whether real money would rest on a key of which nobody knows yet that it may not withdraw."""
+        return self.environment == self.Environment.LIVE and self.rights_read_at is None
 
 
 class ExchangeClock(models.Model):

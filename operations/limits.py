@@ -133,6 +133,8 @@ def _account_denial(account: Account) -> Denial | None:
         return Denial("account_off", {"account": account.name})
     if account.may_withdraw:
         return Denial("key_may_withdraw", {"account": account.name})
+    if account.is_key_unproven:
+        return Denial("key_not_checked", {"account": account.name})
     return above_ceiling(account)
 
 

@@ -8,13 +8,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from loguru import logger
 
+from exchange.backoffice import without_secrets
+from exchange.encryption import WrongKey
 from exchange.errors import ExchangeError, RateLimited
 from exchange.key_rights import read_rights
 from exchange.models import Account
 from exchange.types import Market
 from operations import comparison, execution, protection, reconcile, resume
 from operations.kept import Kept
-from operations.models import Lane, Operation, Order
+from operations.models import Lane, Notice, Operation, Order
 from operations.notices import end_notice, raise_notice
 from operations.overlap import alone
 from operations.states import CLOSED, IN_FLIGHT, WORKING, OrderStatus
@@ -168,16 +170,35 @@ def sweep_closing() -> None:
 @shared_task
 def check_keys() -> None:
     """Ask what the key of every active account may do, and tell a human of one that may withdraw money."""
-    for account in Account.objects.filter(is_active=True):
-        try:
-            may_withdraw = read_rights(account)
-        except ExchangeError as error:
-            logger.warning("account {}: what its key may do cannot be read: {}", account.name, error)
-            continue
-        if may_withdraw:
-            raise_notice(f"account:{account.pk}", "key_may_withdraw", account=account)
-        else:
-            end_notice(f"account:{account.pk}", "key_may_withdraw")
+    for account_id in Account.objects.filter(is_active=True).values_list("pk", flat=True):
+        _check_key(account_id)
+
+
+def _check_key(account_id: int) -> None:
+    about = f"account:{account_id}"
+    try:
+        account = Account.objects.get(pk=account_id)
+        may_withdraw = read_rights(account)
+    except (ExchangeError, WrongKey) as error:
+        _tell_unread(account_id, error)
+        return
+    for kind in ("key_not_checked", "key_unread"):
+        end_notice(about, kind)
+    if may_withdraw:
+        raise_notice(about, "key_may_withdraw", account=account)
+    else:
+        end_notice(about, "key_may_withdraw")
+
+
+def _tell_unread(account_id: int, error: Exception) -> None:
+    """Tell a human of a key whose rights were never read; what was read once is still believed."""
+    account = Account.objects.defer(*without_secrets()).get(pk=account_id)
+    logger.warning("account {}: what its key may do cannot be read: {}", account.name, error)
+    about = f"account:{account_id}"
+    if account.is_key_unproven:
+        raise_notice(about, "key_not_checked", account=account)
+    elif account.environment == Account.Environment.VST and account.rights_read_at is None:
+        raise_notice(about, "key_unread", Notice.Level.WARNING, account=account)
 
 
 @shared_task

@@ -48,6 +48,10 @@ SENTENCES = {
     "entries_not_allowed": _("The exchange takes no new positions in {symbol} now."),
     "account_off": _("The account {account} is switched off: exits only."),
     "key_may_withdraw": _("The account's key may withdraw money: exits only, until a key that may not is entered."),
+    "key_not_checked": _(
+        "BingX has not said yet that the account's key may not withdraw money: exits only, until it has."
+    ),
+    "key_unread": _("What the account's key may do cannot be read. Demo money is traded nevertheless."),
     "above_ceiling": _("The account is {environment}, but PELUSA_TRADING allows {ceiling} at most."),
     "no_equity": _("The account's equity could not be read."),
     "no_size": _("The leg's sizing needs a size and has none."),

@@ -29,13 +29,16 @@ def wrong_fields(answer: Any) -> dict[str, list[str]]:
 def test_a_paper_account_needs_no_key_and_is_opened_at_the_paper_exchange(paper: PaperExchange) -> None:
     answer = create(name="desk", environment="paper")
     assert answer.status_code == 201
-    assert answer.json() == {
+    told = answer.json()
+    assert told.pop("rights_read_at")
+    assert told == {
         "id": Account.objects.get().pk,
         "name": "desk",
         "environment": "paper",
         "is_active": True,
         "position_mode": "hedge",
         "may_withdraw": False,
+        "key_note": "The key may not withdraw money.",
     }
     account = Account.objects.get()
     assert account.api_key

@@ -34,7 +34,8 @@ WATCHED: dict[str, Watched] = {
     "strategies.Leg": Watched(without=frozenset({"id", "strategy_id", "name"}), part_of="strategy"),
     "operations.Limits": Watched(without=frozenset({"id", "scope"}), named_by="scope"),
     "exchange.Account": Watched(
-        without=frozenset({"id", "created_at", "position_mode_read_at"}), secret=frozenset({"api_key", "api_secret"})
+        without=frozenset({"id", "created_at", "rights_read_at", "position_mode_read_at"}),
+        secret=frozenset({"api_key", "api_secret"}),
     ),
     "market.Instrument": _all_but("id", "refreshed_at"),
     "market.Series": Watched(
