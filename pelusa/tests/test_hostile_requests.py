@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_started
 from django.db import close_old_connections, connections
@@ -92,11 +94,16 @@ def environ(case: Case) -> dict[str, Any]:
 def lines() -> Iterator[list[str]]:
     """Every line of the log as it is written, one object each."""
     written: list[str] = []
-    sink = logger.add(lambda message: written.append(str(message)), format=logs.as_json, level="INFO")
+    # Alone: a line is made once, by the format of the first sink
+    logger.remove()
     logger.configure(patcher=logs.patch)
+    logger.add(lambda message: written.append(str(message)), format=logs.as_json, level="INFO")
     logs.mask(SECRET, NEXT_SECRET, OLD_SECRET)
+    root = logging.getLogger()
+    handlers = list(root.handlers)
     yield written
-    logger.remove(sink)
+    logs.configure(django_settings.LOGGING)
+    root.handlers = handlers
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])

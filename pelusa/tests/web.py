@@ -34,7 +34,7 @@ class Web:
                 connection.sendall(raw)
                 if ending:
                     connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+            return b"".join(iter(lambda: connection.recv(65_536), b"")).decode("latin-1")
 
     def ask(self, method: str, path: str, *headers: str, body: str = "") -> str:
         head = [f"{method} {path} HTTP/1.1", f"Host: localhost:{self.port}", f"Content-Length: {len(body)}", *headers]
