@@ -21,7 +21,6 @@ WHO = ("", *ROLES, "superuser")
 # By model: what each of nobody, viewer, trader, operator and superuser may, in this order. v: view, a: add, c: change,
 # d: delete; then the acts that his pages offer. A model that is not here fails.
 TABLE: dict[str, tuple[str, str, str, str, str]] = {
-    "admin.logentry": ("", "", "", "", "v"),
     "alarms.alarm": ("", "v", "v", "v", "v"),
     "auth.group": ("", "", "", "", "vacd delete_selected"),
     "auth.user": ("", "", "", "", "vac"),
@@ -67,15 +66,16 @@ TABLE: dict[str, tuple[str, str, str, str, str]] = {
     "operations.operation": ("", "v", "v close_selected", "v close_selected", "v close_selected"),
     "operations.order": ("", "v", "v", "v", "v"),
     "pelusa.addressrule": ("", "v", "v", "vacd", "vacd"),
+    "pelusa.auditentry": ("", "", "", "v", "v"),
     "pelusa.channel": ("", "v", "v", "vacd message", "vacd message"),
     "pelusa.message": ("", "v", "v", "v", "v"),
     "pelusa.refusal": ("", "v", "v", "v", "v"),
     "strategies.strategy": (
         "",
-        "v",
-        "vacd activate deactivate",
-        "vacd activate deactivate",
-        "vacd activate deactivate",
+        "v versions",
+        "vacd activate deactivate versions",
+        "vacd activate deactivate versions",
+        "vacd activate deactivate versions",
     ),
 }
 
