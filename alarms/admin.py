@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -20,11 +20,25 @@ from unfold.views import ChangeList
 
 from alarms.models import Alarm
 from alarms.timeline import sentence_of, tell, words_of
-from exchange.backoffice import ByValue, Ledger, LookAheadList, Since, shown_time
+from exchange import backoffice
+from exchange.backoffice import (
+    A_DAY,
+    Bounded,
+    ByValue,
+    Ledger,
+    LookAheadList,
+    Since,
+    among_newest,
+    first_id_from,
+    shown_time,
+)
 from operations.admin import DecisionLine, line_of
 from operations.models import Decision
 from strategies.models import Strategy
+from strategies.reasons import SENTENCES
 
+# How many alarms of an outcome or a reason a list pages through
+MOST_FOUND = 1_000
 STATUS_COLOURS: dict[str, str] = {
     Alarm.Status.RECEIVED: "info",
     Alarm.Status.PROCESSED: "success",
@@ -62,6 +76,10 @@ def lines_of(alarms: Iterable[Alarm]) -> list[AlarmLine]:
 class AlarmList(LookAheadList):
     """A page of alarms with what became of each."""
 
+    @property
+    def looked_at(self) -> int:
+        return backoffice.ROWS_LOOKED_AT if self.query and _is_text(self.query) else super().looked_at
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         for line in lines_of(self.result_list):
@@ -88,8 +106,45 @@ class ByTicker(ByValue):
         return [(ticker, ticker) for ticker in tickers]
 
 
+class ByAnswer(Bounded):
+    """Alarms by what strategies answered: decisions live in another database, so the numbers are read first."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> QuerySet[Alarm]:
+        value = self.value()
+        return queryset.filter(pk__in=self.found(value)) if value else queryset
+
+    def found(self, value: str) -> set[int]:
+        answers = among_newest(Decision.objects.filter(**{self.column: value})).order_by("-id")
+        return set(answers.values_list("alarm_id", flat=True)[:MOST_FOUND])
+
+
+class ByOutcome(ByAnswer):
+    title = _("outcome")
+    parameter_name = "outcome"
+    column = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return Decision.Outcome.choices
+
+
+class ByReason(ByAnswer):
+    """A reason of a strategy's answer, or of the alarm itself where no strategy answered."""
+
+    title = _("reason")
+    parameter_name = "reason"
+    column = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(word, word.replace("_", " ")) for word in sorted(SENTENCES)]
+
+    def found(self, value: str) -> set[int]:
+        own = among_newest(Alarm.objects.filter(reason=value)).order_by("-id")
+        return super().found(value) | set(own.values_list("pk", flat=True)[:MOST_FOUND])
+
+
 class SinceReceived(Since):
     column = "received_at"
+    is_in_order = True
 
 
 @admin.register(Alarm)
@@ -97,7 +152,7 @@ class AlarmAdmin(Ledger):
     """The list says what became of each alarm; its page says why, step by step."""
 
     list_display = ("received", "what", "ticker", "interval", "strategy", "state", "outcome")
-    list_filter = ("status", "kind", "action", "leg", ByTicker, ByStrategy, SinceReceived)
+    list_filter = (SinceReceived, ByTicker, ByStrategy, ByOutcome, ByReason, "status", "kind", "action", "leg")
     search_fields = ("ticker", "strategy", "reason", "raw")
     search_help_text = _("Number, day (2026-01-31), ticker or words")
     exported = (
@@ -147,14 +202,20 @@ class AlarmAdmin(Ledger):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Alarm], search_term: str
     ) -> tuple[QuerySet[Alarm], bool]:
-        """A number is an alarm's own, a day is its 24 hours in UTC; anything else is looked for in the text."""
+        """A number is an alarm's own, a day is its 24 hours in UTC, a ticker is found by its index.
+
+        Anything else is looked for in the text of the newest alarms.
+        """
         term = search_term.strip()
         if term.isdecimal() and len(term) < 19:
             return queryset.filter(pk=int(term)), False
         day = _day(term)
         if day:
-            return queryset.filter(received_at__gte=day, received_at__lt=day + timedelta(days=1)), False
-        return super().get_search_results(request, queryset, term)
+            return _of_day(queryset, day), False
+        if Alarm.objects.filter(ticker=term).exists():
+            return queryset.filter(ticker=term), False
+        found, may_repeat = super().get_search_results(request, queryset, term)
+        return among_newest(found) if term else found, may_repeat
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Alarm | None = None, **kwargs: Any
@@ -195,6 +256,18 @@ class AlarmAdmin(Ledger):
 
 def _story_of(alarm: Alarm) -> dict[str, Any]:
     return {"timeline": tell(alarm), "line": lines_of([alarm])[0]}
+
+
+def _of_day(alarms: QuerySet[Alarm], day: datetime) -> QuerySet[Alarm]:
+    first = first_id_from(Alarm, "received_at", day - A_DAY)
+    last = first_id_from(Alarm, "received_at", day + 2 * A_DAY)
+    return alarms.filter(pk__gte=first, pk__lt=last, received_at__gte=day, received_at__lt=day + A_DAY)
+
+
+def _is_text(term: str) -> bool:
+    """Tell whether a search can be answered by reading text only."""
+    word = term.strip()
+    return not (word.isdecimal() or _day(word) or Alarm.objects.filter(ticker=word).exists())
 
 
 def _day(term: str) -> datetime | None:

@@ -13,6 +13,7 @@ from alarms.models import Alarm
 from exchange.rounding import plain
 from operations.history import OrderLife, Step, Tone, milliseconds_between, shown_facts, tell_order
 from operations.models import Decision, Operation, Order
+from strategies.compared import compared, others
 from strategies.reasons import explain
 
 
@@ -163,7 +164,8 @@ def _decided(alarm: Alarm, decision: Decision) -> Step:
         at=decision.created_at,
         after_ms=milliseconds_between(alarm.received_at, decision.created_at),
         text=explain(decision.reason, decision.facts),
-        facts=shown_facts(decision.facts),
+        facts=shown_facts(others(decision.facts)),
+        compared=compared(decision.facts),
         tone=OUTCOME_TONES[Decision.Outcome(decision.outcome)],
     )
 

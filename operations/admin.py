@@ -19,6 +19,7 @@ from unfold.views import ChangeList
 
 from exchange.backoffice import (
     NOTHING,
+    Bounded,
     ByAccount,
     ByValue,
     Ledger,
@@ -66,7 +67,7 @@ class ByStrategy(ByValue):
         return [(str(key), name) for key, name in Strategy.objects.values_list("pk", "name")]
 
 
-class ByReason(ByValue):
+class ByReason(Bounded):
     title = _("reason")
     parameter_name = "reason"
     column = "reason"
@@ -75,8 +76,22 @@ class ByReason(ByValue):
         return [(word, word.replace("_", " ")) for word in sorted(SENTENCES)]
 
 
+class ByOutcome(Bounded):
+    title = _("outcome")
+    parameter_name = "outcome"
+    column = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return Decision.Outcome.choices
+
+
+class OfStrategy(ByStrategy):
+    column = "operation__strategy"
+
+
 class SinceCreated(Since):
     column = "created_at"
+    is_in_order = True
 
 
 class LiveFirst(LookAheadList):
@@ -90,6 +105,7 @@ class LiveFirst(LookAheadList):
 
 class SinceFilled(Since):
     column = "filled_at"
+    is_in_order = True
 
 
 @admin.register(Operation)
@@ -319,7 +335,7 @@ class DecisionAdmin(Ledger):
         "alarm",
         "number",
     )
-    list_filter = ("outcome", ByReason, "leg", ByStrategy, SinceCreated)
+    list_filter = (ByOutcome, ByReason, "leg", ByStrategy, SinceCreated)
     search_fields = ("strategy__name", "reason")
     search_help_text = _("Strategy or reason")
     fields = (
@@ -370,7 +386,7 @@ class OrderAdmin(Ledger):
         "sentence",
         "number",
     )
-    list_filter = ("status", "role", "side", "lane__market", SinceCreated)
+    list_filter = ("status", ByReason, OfStrategy, "role", "side", "lane__market", SinceCreated)
     search_fields = ("client_order_id", "exchange_order_id", "lane__symbol", "code")
     search_help_text = _("Our id, their id, symbol or code")
     list_select_related = ("lane", "decision", "entry__decision")

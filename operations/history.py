@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from exchange.rounding import plain
 from operations.models import Fill, Order, OrderEvent
 from operations.states import OrderStatus
+from strategies.compared import Compared
 from strategies.reasons import explain
 
 
@@ -31,7 +32,7 @@ class Tone(StrEnum):
 class Step:
     """One thing that happened, `at` a time in UTC, `after_ms` milliseconds after the story began.
 
-    `facts` are label and value; `raw` is a message as it came.
+    `facts` are label and value; `compared` what was asked and what was the case; `raw` is a message as it came.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Step:
     facts: tuple[tuple[str, str], ...] = ()
     tone: Tone = Tone.PLAIN
     raw: str = ""
+    compared: tuple[Compared, ...] = ()
 
     @property
     def after(self) -> str:

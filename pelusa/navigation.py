@@ -23,35 +23,39 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _("Trading"),
             _list(_("Strategies"), "tactic", "strategies", "strategy"),
             _list(_("Operations"), "swap_vert", "operations", "operation"),
-            _list(_("Orders"), "receipt_long", "operations", "order"),
-            _list(_("Fills"), "done_all", "operations", "fill"),
-            _list(_("Lanes"), "traffic", "operations", "lane"),
-            _list(_("Kill switch"), "front_hand", "operations", "killswitch"),
-            _list(_("Limits"), "shield", "operations", "limits"),
-            _list(_("Notices"), "campaign", "operations", "notice"),
+            _at(_("Chart"), "candlestick_chart", "chart_page", "market.view_kline"),
+            _list(_("Accounts"), "account_balance_wallet", "exchange", "account"),
         ),
         _group(
             _("Why"),
             _list(_("Alarms"), "notifications", "alarms", "alarm"),
+            _at(_("Reasons"), "query_stats", "why", "operations.view_decision"),
             _list(_("Decisions"), "rule", "operations", "decision"),
-            _chart(),
+            _list(_("Orders"), "receipt_long", "operations", "order"),
+            _list(_("Fills"), "done_all", "operations", "fill"),
         ),
         _group(
-            _("Exchange"),
-            _list(_("Accounts"), "account_balance_wallet", "exchange", "account"),
-            _list(_("Equity"), "show_chart", "exchange", "equitypoint"),
-            _list(_("Wallets over time"), "savings", "exchange", "equitysnapshot"),
-            _list(_("Instruments"), "straighten", "market", "instrument"),
+            _("Safety"),
+            _list(_("Kill switch"), "front_hand", "operations", "killswitch"),
+            _list(_("Limits"), "shield", "operations", "limits"),
+            _list(_("Notices"), "campaign", "operations", "notice"),
+            _list(_("Lanes"), "traffic", "operations", "lane"),
         ),
         _group(
             _("Candles"),
             _list(_("Series"), "stacked_bar_chart", "market", "series"),
             _list(_("Backfills"), "history_toggle_off", "market", "backfill"),
             _list(_("Holes"), "data_alert", "market", "klinehole"),
+            _list(_("Instruments"), "straighten", "market", "instrument"),
+        ),
+        _group(
+            _("Money over time"),
+            _list(_("Equity"), "show_chart", "exchange", "equitypoint"),
+            _list(_("Wallets"), "savings", "exchange", "equitysnapshot"),
         ),
         _group(
             _("System"),
-            _doctor(),
+            _at(_("Doctor"), "stethoscope", "doctor", "operations.pull_killswitch"),
             _list(_("Channels"), "send", "pelusa", "channel"),
             _list(_("Messages"), "outbox", "pelusa", "message"),
             _list(_("Users"), "person", "auth", "user"),
@@ -85,22 +89,9 @@ def _list(title: Any, icon: str, app: str, model: str) -> dict[str, Any]:
     return _page(title, icon, f"{app}_{model}_changelist") | {"permission": _may_view(f"{app}.view_{model}")}
 
 
-def _doctor() -> dict[str, Any]:
-    return {
-        "title": _("Doctor"),
-        "icon": "stethoscope",
-        "link": reverse_lazy("doctor"),
-        "permission": _may_view("operations.pull_killswitch"),
-    }
-
-
-def _chart() -> dict[str, Any]:
-    return {
-        "title": _("Chart"),
-        "icon": "candlestick_chart",
-        "link": reverse_lazy("chart_page"),
-        "permission": _may_view("market.view_kline"),
-    }
+def _at(title: Any, icon: str, name: str, permission: str) -> dict[str, Any]:
+    """Return the line of a page of our own, by the name of its address."""
+    return {"title": title, "icon": icon, "link": reverse_lazy(name), "permission": _may_view(permission)}
 
 
 def _may_view(permission: str) -> Callable[[HttpRequest], bool]:

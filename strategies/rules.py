@@ -80,7 +80,8 @@ def decide(signal: Signal, rules: StrategyRules, gate: Gate, standing: Standing,
     if signal.kind == "indicator":
         return _turn_gate(signal, leg)
     if signal.action == "open":
-        return _enter(signal, leg, gate, standing)
+        age = {"age": int(_age(signal, now).total_seconds()), "max_age": rules.max_alarm_age}
+        return _enter(signal, leg, gate, standing, age)
     return _leave(signal, leg, standing)
 
 
@@ -118,7 +119,7 @@ def _out_of_time(signal: Signal, max_age: int, now: datetime) -> Verdict | None:
     ahead = signal.alarm_time - signal.received_at
     if ahead > FUTURE_TOLERANCE:
         return ignore("alarm_from_the_future", alarm_time=_shown(signal.alarm_time), ahead=int(ahead.total_seconds()))
-    age = now - happened_at(signal)
+    age = _age(signal, now)
     # A gate alarm is a statement about the market, not an act: it stays true until another replaces it
     if signal.kind == "order" and age > timedelta(seconds=max_age):
         return ignore("alarm_too_old", age=int(age.total_seconds()), max_age=max_age)
@@ -134,17 +135,18 @@ def _turn_gate(signal: Signal, leg: LegRules) -> Verdict:
     return ignore("opens_gate" if opens else "shuts_gate", **facts)
 
 
-def _enter(signal: Signal, leg: LegRules, gate: Gate, standing: Standing) -> Verdict:
+def _enter(signal: Signal, leg: LegRules, gate: Gate, standing: Standing, age: dict[str, Any]) -> Verdict:
     if signal.interval != leg.entry_interval:
         return _wrong_interval(signal, leg.entry_interval)
     if leg.entry_confirmation_interval and not gate.is_open:
         return _shut_gate(signal, leg, gate)
     if standing.entries >= leg.pyramiding:
         return ignore("pyramiding_reached", entries=standing.entries, pyramiding=leg.pyramiding)
+    facts = _intervals(signal, leg.entry_interval) | age
+    facts |= {"entries": standing.entries, "pyramiding": leg.pyramiding}
     if gate.opened and leg.entry_confirmation_interval:
-        facts = {"leg": signal.leg, "opened_by": gate.opened.alarm_id, "gate_interval": leg.entry_confirmation_interval}
-        return Verdict("open", "entry_gate_open", facts)
-    return Verdict("open", "entry", {"leg": signal.leg})
+        return Verdict("open", "entry_gate_open", facts | _gate_facts(leg, gate))
+    return Verdict("open", "entry", facts)
 
 
 def _leave(signal: Signal, leg: LegRules, standing: Standing) -> Verdict:
@@ -152,27 +154,36 @@ def _leave(signal: Signal, leg: LegRules, standing: Standing) -> Verdict:
         return _wrong_interval(signal, leg.close_interval)
     if not standing.is_live:
         return ignore("nothing_to_close", leg=signal.leg)
-    return Verdict("close", "exit", {"leg": signal.leg})
+    return Verdict("close", "exit", _intervals(signal, leg.close_interval))
+
+
+def _intervals(signal: Signal, expected: str) -> dict[str, Any]:
+    return {"leg": signal.leg, "interval": signal.interval, "expected": expected}
 
 
 def _wrong_interval(signal: Signal, expected: str) -> Verdict:
-    return ignore("other_interval", leg=signal.leg, action=signal.action, interval=signal.interval, expected=expected)
+    return ignore("other_interval", action=signal.action, **_intervals(signal, expected))
 
 
 def _shut_gate(signal: Signal, leg: LegRules, gate: Gate) -> Verdict:
-    interval = leg.entry_confirmation_interval
-    if gate.opened is None or gate.shut is None:
-        return ignore("gate_never_opened", leg=signal.leg, gate_interval=interval)
-    return ignore(
-        "gate_shut",
-        leg=signal.leg,
-        gate_interval=interval,
-        shut_interval=leg.close_confirmation_interval,
-        opened_by=gate.opened.alarm_id,
-        opened_at=_shown(gate.opened.event_time),
-        shut_by=gate.shut.alarm_id,
-        shut_at=_shown(gate.shut.event_time),
-    )
+    reason = "gate_never_opened" if gate.opened is None else "gate_shut"
+    return ignore(reason, leg=signal.leg, **_gate_facts(leg, gate))
+
+
+def _gate_facts(leg: LegRules, gate: Gate) -> dict[str, Any]:
+    """Return the newest confirmation of either kind; None where none was ever seen."""
+    return {
+        "gate_interval": leg.entry_confirmation_interval,
+        "opened_by": gate.opened.alarm_id if gate.opened else None,
+        "opened_at": _shown(gate.opened.event_time) if gate.opened else None,
+        "shut_interval": leg.close_confirmation_interval,
+        "shut_by": gate.shut.alarm_id if gate.shut else None,
+        "shut_at": _shown(gate.shut.event_time) if gate.shut else None,
+    }
+
+
+def _age(signal: Signal, now: datetime) -> timedelta:
+    return now - happened_at(signal)
 
 
 def _shown(moment: datetime) -> str:

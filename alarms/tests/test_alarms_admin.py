@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alarms.models import Alarm
+from exchange import backoffice
 from exchange.backoffice import ROWS_PER_PAGE
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of, page, queries_of
@@ -146,6 +147,31 @@ def test_the_list_is_filtered_by_time() -> None:
     recent = make_alarm(received_at=timezone.now() - timedelta(minutes=30))
     assert shown(page(browser_of("viewer"), LIST, since="day")) == {recent.pk}
     assert len(shown(page(browser_of("viewer"), LIST, since="week"))) == 2
+
+
+def test_the_list_is_filtered_by_what_strategies_answered() -> None:
+    strategy = make_strategy()
+    opened, denied, nobody = make_alarm(), make_alarm(), make_alarm(status="ignored", reason="no_strategy")
+    make_decision(opened, strategy)
+    make_decision(denied, strategy, outcome="denied", reason="kill_switch")
+    browser = browser_of("viewer")
+    assert shown(page(browser, LIST, outcome="denied")) == {denied.pk}
+    assert shown(page(browser, LIST, reason="kill_switch")) == {denied.pk}
+    assert shown(page(browser, LIST, reason="no_strategy")) == {nobody.pk}
+    assert shown(page(browser, LIST, reason="kill_switch", outcome="open")) == set()
+
+
+def test_what_no_index_answers_is_looked_for_among_the_newest_and_the_page_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backoffice, "ROWS_LOOKED_AT", 2)
+    alarms = [make_alarm(status="ignored", reason="no_strategy", raw="hola") for _ in range(3)]
+    browser = browser_of("viewer")
+    for query in ({"reason": "no_strategy"}, {"q": "hola"}):
+        text = page(browser, LIST, **query)
+        assert shown(text) == {alarms[1].pk, alarms[2].pk}
+        assert "among the newest 2 rows" in text
+    assert "among the newest" not in page(browser, LIST, ticker="BTCUSDT.P")
 
 
 def test_a_search_finds_by_number_day_and_words() -> None:

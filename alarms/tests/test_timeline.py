@@ -100,7 +100,8 @@ def test_each_strategy_answers_for_itself_with_the_values_compared(account: Acco
     assert [order.tone for order in answers["open gate"].orders] == [Tone.GOOD]
     assert answers["shut gate"].orders == ()
     assert "was ever seen" in answers["shut gate"].decided.text
-    assert ("gate interval", "1h") in answers["shut gate"].decided.facts
+    told = answers["shut gate"].decided.compared[0]
+    assert (told.asked, told.was) == ("on 1h", "never seen")
 
 
 def test_a_refusal_of_the_exchange_is_told_in_its_words(account: Account) -> None:

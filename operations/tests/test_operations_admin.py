@@ -158,7 +158,7 @@ def test_the_page_costs_the_same_with_more_orders() -> None:
         (Operation, {"status__exact": "open"}),
         (Operation, {"q": "BTC-USDT"}),
         (Operation, {"account": "1", "strategy": "1", "since": "day"}),
-        (Decision, {"outcome__exact": "open", "reason": "entry"}),
+        (Decision, {"outcome": "open", "reason": "entry"}),
         (Decision, {"q": "entry"}),
         (Order, {"status__exact": "filled", "role__exact": "ENTRY", "side__exact": "BUY"}),
         (Order, {"lane__market": "usdtm", "since": "week"}),

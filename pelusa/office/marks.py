@@ -10,12 +10,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from alarms.models import Alarm
 from alarms.timeline import words_of
+from exchange.backoffice import first_id_from
 from exchange.rounding import plain
 from market.writing import milliseconds
 from operations.models import Decision, Lane, Operation, Order
@@ -116,23 +117,6 @@ def between(rows: "QuerySet[Any]", column: str, stretch: Stretch) -> "QuerySet[A
     model = rows.model
     first = first_id_from(model, column, stretch.since)
     return rows.filter(pk__gte=first, pk__lt=first_id_from(model, column, stretch.until)).order_by("-pk")
-
-
-def first_id_from(model: type[Model], column: str, moment: datetime) -> int:
-    """Return where the ids of rows that came at `moment` or later begin; about twenty look-ups by key in a million."""
-    rows = model._default_manager.order_by("pk").values_list("pk", column)
-    newest = rows.reverse().first()
-    if newest is None or newest[1] < moment:
-        return newest[0] + 1 if newest else 0
-    low, high = 0, newest[0]
-    while low < high:
-        middle = (low + high) // 2
-        found = rows.filter(pk__gte=middle).first()
-        if found is None or found[1] >= moment:
-            high = middle
-        else:
-            low = found[0] + 1
-    return low
 
 
 def lines_of(operations: Sequence[Operation]) -> list[PriceLine]:

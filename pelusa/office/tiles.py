@@ -4,28 +4,28 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Func, Model, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from alarms.admin import STATUS_COLOURS
 from alarms.models import Alarm
+from exchange import backoffice
+from exchange.backoffice import among_newest
 from operations.admin import ORDER_COLOURS, OUTCOME_COLOURS
 from operations.models import Decision, Lane, Order
 from operations.states import OrderStatus
 
-# Times have no index and rows come in their order: a day is looked for among the newest only
-ROWS_LOOKED_AT = 20_000
 # What the tiles' links filter by
 SPAN_WORD = "day"
 
 
 def tile_groups(request: HttpRequest, since: datetime) -> list[dict[str, Any]]:
     """Return the groups that the user may see, each with its tiles."""
-    alarms = _newest(Alarm).filter(received_at__gte=since)
-    decisions = _newest(Decision).filter(created_at__gte=since)
-    orders = _newest(Order).filter(created_at__gte=since)
+    alarms = among_newest(Alarm.objects.order_by()).filter(received_at__gte=since)
+    decisions = among_newest(Decision.objects.order_by()).filter(created_at__gte=since)
+    orders = among_newest(Order.objects.order_by()).filter(created_at__gte=since)
     groups = [
         _tiles(request, _("Alarms"), alarms, "status", Alarm.Status.choices, STATUS_COLOURS),
         _tiles(request, _("Decisions"), decisions, "outcome", Decision.Outcome.choices, OUTCOME_COLOURS),
@@ -33,13 +33,6 @@ def tile_groups(request: HttpRequest, since: datetime) -> list[dict[str, Any]]:
         _to_settle(request),
     ]
     return [group for group in groups if group]
-
-
-def _newest(model: type[Model]) -> QuerySet[Any]:
-    rows = model._default_manager.order_by()
-    # MAX and not the first of a sorted query: only that is a constant to MariaDB, which else walks the whole key
-    newest = rows.annotate(newest=Func("pk", function="MAX")).values("newest")
-    return rows.filter(pk__gt=Subquery(newest) - ROWS_LOOKED_AT)
 
 
 def _tiles(
@@ -52,22 +45,23 @@ def _tiles(
     # Counted here: for GROUP BY a database walks the whole index of the column
     counts = Counter(rows.values_list(column, flat=True))
     url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+    word = column if column == "outcome" else f"{column}__exact"
     tiles = [
         {
             "label": label,
             "count": counts[value],
             "colour": colours[value],
-            "url": f"{url}?{column}__exact={value}&since={SPAN_WORD}",
+            "url": f"{url}?{word}={value}&since={SPAN_WORD}",
         }
         for value, label in choices
         if value in counts
     ]
-    is_cut = sum(counts.values()) >= ROWS_LOOKED_AT
+    is_cut = sum(counts.values()) >= backoffice.ROWS_LOOKED_AT
     return {
         "title": title,
         "tiles": tiles,
         "url": f"{url}?since={SPAN_WORD}",
-        "cut_at": ROWS_LOOKED_AT if is_cut else 0,
+        "cut_at": backoffice.ROWS_LOOKED_AT if is_cut else 0,
     }
 
 

@@ -10,9 +10,9 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exchange.backoffice import first_id_from
 from market.writing import milliseconds
 from operations.models import Decision, Operation, Order
-from pelusa.office.marks import first_id_from
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of, page, queries_of
 from pelusa.tests.making import make_account, make_alarm, make_decision, make_history, make_operation, make_order

@@ -13,13 +13,13 @@ from alarms import tasks as alarm_tasks
 from alarms.models import Alarm
 from alarms.routing import route_pair
 from bench.stock import Size, Stock
+from exchange import backoffice
 from market import tasks as market_tasks
 from market.following import find_series, follow
 from operations import tasks
 from operations.lifecycle import close_by_hand
 from operations.models import Lane, Limits, Operation, Order
 from operations.states import OrderStatus
-from pelusa.office import tiles
 from pelusa.testing import DATABASES, PaperExchange, alarm_body, list_instruments, make_account, make_strategy
 from pelusa.tests.browsing import browser_of
 from pelusa.tests.plans import BIG, Plans, explained
@@ -202,10 +202,37 @@ def test_pages_of_candles_scan_nothing(strategy: Strategy) -> None:
 
 def test_the_overview_page_scans_nothing(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
     # As many as it looks at are stored here
-    monkeypatch.setattr(tiles, "ROWS_LOOKED_AT", 1_000)
+    monkeypatch.setattr(backoffice, "ROWS_LOOKED_AT", 1_000)
     open_one(strategy)
     browser = browser_of()
     with explained() as plans:
         answer = browser.get("/admin/")
     assert answer.status_code == 200
     check(plans, "alarms_alarm", "operations_decision", "operations_order", "operations_operation")
+
+
+OFFICE_PAGES = (
+    "alarms/alarm/",
+    "alarms/alarm/?outcome=denied",
+    "alarms/alarm/?reason=no_strategy",
+    "alarms/alarm/?reason=entry&since=day",
+    "alarms/alarm/?since=hour",
+    "alarms/alarm/?q=BTCUSDT.P",
+    "alarms/alarm/?q=nobody+wrote+this",
+    "operations/decision/?outcome=denied&since=day",
+    "operations/decision/?reason=kill_switch",
+    "operations/order/?reason=refused&since=week",
+    "why/",
+    "why/?since=month",
+    "why/?since=hour&strategy=1",
+)
+
+
+@pytest.mark.parametrize("address", OFFICE_PAGES)
+def test_pages_that_say_why_scan_nothing(strategy: Strategy, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(backoffice, "ROWS_LOOKED_AT", 1_000)
+    browser = browser_of()
+    with explained() as plans:
+        answer = browser.get(f"/admin/{address}")
+    assert answer.status_code == 200, address
+    check(plans)
