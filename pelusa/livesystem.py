@@ -211,6 +211,11 @@ class ApiClient:
         assert answer.status_code in (200, 201), answer.text
         return dict(answer.json())
 
+    def get(self, path: str) -> dict[str, Any]:
+        answer = self.session.get(f"{self.base}{path}", timeout=30)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
     def all(self, path: str, **query: str) -> list[dict[str, Any]]:
         """Return every row of a list, all its pages, newest first."""
         url: str | None = f"{self.base}{path}"

@@ -206,8 +206,8 @@ def test_the_overview_page_scans_nothing(strategy: Strategy, monkeypatch: pytest
     open_one(strategy)
     browser = browser_of()
     with explained() as plans:
-        answer = browser.get("/admin/")
-    assert answer.status_code == 200
+        answers = [browser.get(f"/admin/{part}") for part in ("", "overview/now/", "overview/alarms/")]
+    assert [answer.status_code for answer in answers] == [200] * 3
     check(plans, "alarms_alarm", "operations_decision", "operations_order", "operations_operation")
 
 

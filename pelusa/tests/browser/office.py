@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import requests
 from playwright.sync_api import Browser, Page, Playwright
 
-from pelusa.livesystem import ROOT, ApiClient, free_port, wait_until
+from pelusa.livesystem import ROOT, ApiClient, PaperExchange, free_port, wait_until
 
 CHROMIUM = "/usr/bin/chromium"
 # Without these Chromium looks for its maker's servers
@@ -44,13 +44,22 @@ class Office:
     password: str
     webhook: str
     api: ApiClient
+    paper: PaperExchange
+    env: dict[str, str]
 
-    def post_alarm(self, order: str, strategy: str, *, ticker: str = "ETHUSDT.P", interval: str = "5") -> int:
+    def manage(self, *words: str) -> str:
+        """Run a command of `manage.py` on the office's databases; return what it says."""
+        command = [sys.executable, "manage.py", *words]
+        return subprocess.check_output(command, cwd=ROOT, env=self.env, text=True)
+
+    def post_alarm(
+        self, order: str, strategy: str, *, ticker: str = "ETHUSDT.P", interval: str = "5", price: str = "3000"
+    ) -> int:
         """Post an alarm as TradingView does and return its number."""
         said = {
             "Ticker": ticker,
             "Interval": interval,
-            "Price_Alert": "3000",
+            "Price_Alert": price,
             "Time_Alert": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
             "Order": order,
             "Strategy": strategy,
@@ -72,12 +81,11 @@ def running_office(home: Path) -> Iterator[Office]:
             wait_until(lambda: _READY.search("".join(said)) is not None, seconds=120, what="".join(said)[-2000:])
             found = _READY.search("".join(said))
             assert found
-            token = subprocess.check_output(
-                [sys.executable, "manage.py", "token", "browser", "--role", "operator"], cwd=ROOT, env=env, text=True
-            )
+            token = [sys.executable, "manage.py", "token", "browser", "--role", "operator"]
+            said_last = subprocess.check_output(token, cwd=ROOT, env=env, text=True).splitlines()[-1]
             url = f"http://127.0.0.1:{port}"
-            api = ApiClient(url, token.splitlines()[-1])
-            yield Office(url, found["user"], found["password"], found["webhook"], api)
+            doors = {"api": ApiClient(url, said_last), "paper": PaperExchange(port + 1), "env": env}
+            yield Office(url, found["user"], found["password"], found["webhook"], **doors)
         finally:
             process.terminate()
 
