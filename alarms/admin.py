@@ -207,6 +207,8 @@ class AlarmAdmin(Ledger):
         Anything else is looked for in the text of the newest alarms.
         """
         term = search_term.strip()
+        if not term:
+            return queryset, False
         if term.isdecimal() and len(term) < 19:
             return queryset.filter(pk=int(term)), False
         day = _day(term)
@@ -215,7 +217,7 @@ class AlarmAdmin(Ledger):
         if Alarm.objects.filter(ticker=term).exists():
             return queryset.filter(ticker=term), False
         found, may_repeat = super().get_search_results(request, queryset, term)
-        return among_newest(found) if term else found, may_repeat
+        return among_newest(found), may_repeat
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Alarm | None = None, **kwargs: Any

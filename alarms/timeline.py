@@ -48,6 +48,8 @@ class Timeline:
                 yield from order.steps
 
 
+# What the message above says already
+SAID = ("leg", "action")
 OUTCOME_TONES = {
     Decision.Outcome.OPEN: Tone.GOOD,
     Decision.Outcome.CLOSE: Tone.GOOD,
@@ -164,7 +166,7 @@ def _decided(alarm: Alarm, decision: Decision) -> Step:
         at=decision.created_at,
         after_ms=milliseconds_between(alarm.received_at, decision.created_at),
         text=explain(decision.reason, decision.facts),
-        facts=shown_facts(others(decision.facts)),
+        facts=shown_facts({name: value for name, value in others(decision.facts).items() if name not in SAID}),
         compared=compared(decision.facts),
         tone=OUTCOME_TONES[Decision.Outcome(decision.outcome)],
     )

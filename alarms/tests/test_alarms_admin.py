@@ -174,6 +174,12 @@ def test_what_no_index_answers_is_looked_for_among_the_newest_and_the_page_says_
     assert "among the newest" not in page(browser, LIST, ticker="BTCUSDT.P")
 
 
+def test_an_alarm_without_a_ticker_hides_no_other() -> None:
+    make_alarm(ticker="", pair="", status="invalid", reason="not_json")
+    make_alarm()
+    assert len(shown(page(browser_of("viewer"), LIST))) == 2
+
+
 def test_a_search_finds_by_number_day_and_words() -> None:
     first = make_alarm(received_at=datetime(2026, 3, 1, 23, 59, tzinfo=UTC), raw="hola")
     second = make_alarm(received_at=datetime(2026, 3, 2, 0, 0, tzinfo=UTC), ticker="ETHUSDT.P")

@@ -30,6 +30,7 @@ from exchange.backoffice import Since, among_newest
 from operations.admin import ORDER_COLOURS, OUTCOME_COLOURS
 from operations.history import why as why_not
 from operations.models import Decision, Order
+from operations.states import OrderStatus
 from strategies.models import Strategy
 from strategies.reasons import explain
 
@@ -113,7 +114,7 @@ ANSWERS = Kind(
     lambda decision: explain(decision.reason, decision.facts),
 )
 ORDERS = Kind(
-    _("Orders that were not carried out"),
+    _("Orders that the exchange did not carry out"),
     Order,
     "status",
     "status__exact",
@@ -165,8 +166,8 @@ def places(request: HttpRequest, choice: Choice) -> list[Place]:
 
 
 def _orders(choice: Choice) -> QuerySet[Order]:
-    """Return the orders that have a reason; a denied one without is told by its decision."""
-    orders = Order.objects.filter(created_at__gte=choice.since).exclude(reason="")
+    """Return the orders that were sent and have a reason; for one that we denied its strategy's answer tells it."""
+    orders = Order.objects.filter(created_at__gte=choice.since).exclude(reason="").exclude(status=OrderStatus.DENIED)
     return orders.filter(operation__strategy=choice.strategy) if choice.strategy else orders
 
 

@@ -36,6 +36,7 @@ def strategy() -> Strategy:
     for outcome, reason in (("denied", "kill_switch"), ("denied", "kill_switch"), ("ignored", "gate_never_opened")):
         facts = {"leg": "long", "gate_interval": "1h", "accounts": "desk", "who": "maria", "why": "news"}
         make_decision(make_alarm(received_at=now), strategy, outcome=outcome, reason=reason, facts=facts)
+    make_order(make_operation(strategy), status="denied", reason="kill_switch")
     refusal = {"status": "rejected", "reason": "refused", "code": "101204", "detail": "Not enough money."}
     make_order(make_operation(strategy), **refusal)
     make_alarm(received_at=now, status="ignored", reason="no_strategy", detail="Nobody waits for it.")
