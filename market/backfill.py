@@ -14,6 +14,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from exchange.acts import tell_act
 from exchange.errors import ExchangeError
 from market.coverage import find_gaps, first_open_from
 from market.ingest import Ingest
@@ -51,12 +52,15 @@ def ask_for(series: Series, since: datetime, *, until: datetime | None = None, a
     begun = Backfill.objects.filter(series=series, since=start).exclude(status=Status.DONE).order_by("-id")
     known = (begun.filter(until=end) if until else begun).first()
     if known:
-        Backfill.objects.filter(pk=known.pk, status=Status.STOPPED).update(status=Status.WAITING, finished_at=None)
+        if Backfill.objects.filter(pk=known.pk, status=Status.STOPPED).update(status=Status.WAITING, finished_at=None):
+            tell_act("resumed", known, who=asked_by)
         known.refresh_from_db()
         return known
     if start >= end:
         raise ValueError(f"no candle of {series.interval} since {since:%Y-%m-%d %H:%M} UTC has closed by then")
-    return Backfill.objects.create(series=series, since=start, until=end, cursor=end, asked_by=asked_by)
+    row = Backfill.objects.create(series=series, since=start, until=end, cursor=end, asked_by=asked_by)
+    tell_act("started", row, who=asked_by)
+    return row
 
 
 def begin(series: Series, since: datetime, *, until: datetime | None = None, asked_by: str = "") -> Backfill:
@@ -69,7 +73,10 @@ def begin(series: Series, since: datetime, *, until: datetime | None = None, ask
 def stop(backfill: Backfill) -> bool:
     """Stop a backfill after the chunk that is under way; False when it had ended. `ask_for` lets it go on."""
     unfinished = Backfill.objects.filter(pk=backfill.pk, status__in=UNFINISHED)
-    return bool(unfinished.update(status=Status.STOPPED, finished_at=timezone.now()))
+    is_mine = bool(unfinished.update(status=Status.STOPPED, finished_at=timezone.now()))
+    if is_mine:
+        tell_act("stopped", backfill)
+    return is_mine
 
 
 def resume(backfill: Backfill) -> bool:
@@ -77,6 +84,7 @@ def resume(backfill: Backfill) -> bool:
     stopped = Backfill.objects.filter(pk=backfill.pk, status=Status.STOPPED)
     is_mine = bool(stopped.update(status=Status.WAITING, finished_at=None))
     if is_mine:
+        tell_act("resumed", backfill)
         ring_on_commit("market.tasks.run_backfill", backfill.pk, using="market")
     return is_mine
 

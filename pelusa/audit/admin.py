@@ -7,6 +7,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -20,7 +21,7 @@ from pelusa.audit.recording import history_of
 from pelusa.audit.rows import AuditEntry
 from pelusa.audit.watching import WATCHED
 
-# What one page of an object's history holds; the list has all of it
+# What one page of an object's history holds
 MOST_SHOWN = 200
 ACTS: dict[str, tuple[str, Any]] = {
     "added": ("success", _("Added")),
@@ -31,6 +32,11 @@ ACTS: dict[str, tuple[str, Any]] = {
     "pulled": ("danger", _("Pulled")),
     "released": ("success", _("Released")),
     "restored": ("warning", _("Restored")),
+    "started": ("info", _("Started")),
+    "stopped": ("warning", _("Stopped")),
+    "resumed": ("info", _("Resumed")),
+    "test_alarm": ("info", _("Sent a test alarm")),
+    "tested": ("info", _("Sent a test message")),
     "exported": ("info", _("Exported")),
     "log_in": ("", _("Logged in")),
     "log_out": ("", _("Logged out")),
@@ -54,7 +60,8 @@ class ByKind(ByValue):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
         parts = {label for label, watched in WATCHED.items() if watched.part_of}
-        labels = [*(each for each in WATCHED if each not in parts), "operations.Operation", "operations.KillSwitch"]
+        told = ("operations.Operation", "operations.KillSwitch", "market.Backfill")
+        labels = [*(each for each in WATCHED if each not in parts), *told]
         return [(label.lower(), str(apps.get_model(label)._meta.verbose_name).capitalize()) for label in labels]
 
 
@@ -159,12 +166,14 @@ def object_history(request: HttpRequest, app: str, model: str, object_id: str) -
         raise Http404 from None
     if not request.user.has_perm(f"{app}.view_{model}"):
         raise PermissionDenied
-    entries = list(history_of(f"{app}.{model}", object_id)[:MOST_SHOWN])
+    shown = Paginator(history_of(f"{app}.{model}", object_id), MOST_SHOWN).get_page(request.GET.get("page"))
+    entries = list(shown)
     context = admin.site.each_context(request) | {
         "title": _("History"),
         "opts": kind._meta,
         "name": entries[0].object_name if entries else f"{kind._meta.verbose_name} {object_id}",
         "entries": [(entry, _said(entry), changes_shown(entry)) for entry in entries],
+        "page": shown,
         "object_id": object_id,
         "all": reverse("admin:pelusa_auditentry_changelist"),
         "may_see_all": request.user.has_perm("pelusa.view_auditentry"),

@@ -16,10 +16,13 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 from django.utils import timezone
 
 from exchange.acts import acted
+from exchange.backoffice import without_secrets
+from exchange.models import Account
 from pelusa.actors import SYSTEM, Actor, current_actor
 from pelusa.audit.chain import append
 from pelusa.audit.rows import AuditEntry
 from pelusa.audit.watching import WATCHED, differences, stored_values, watched_of
+from pelusa.notifications.models import Channel
 
 # Beyond it the log alone has them: whoever guesses passwords must not fill the table
 MOST_FAILURES_AN_HOUR = 100
@@ -37,7 +40,8 @@ def listen() -> None:
         for signal, receiver in receivers:
             signal.connect(receiver, sender=label, dispatch_uid=f"audit.{label}")
     user: Any = get_user_model()
-    for through in (user.groups.through, user.user_permissions.through, Group.permissions.through):
+    relations = (user.groups, user.user_permissions, Group.permissions, Channel.accounts)
+    for through in (relation.through for relation in relations):
         m2m_changed.connect(_related, sender=through, dispatch_uid="audit")
     acted.connect(_acted, dispatch_uid="audit")
     user_logged_in.connect(_logged_in, dispatch_uid="audit")
@@ -78,12 +82,14 @@ def _deleted(sender: Any, instance: Model, **options: Any) -> None:
 
 
 def _related(sender: Any, instance: Model, action: str, reverse: bool, model: Any, **options: Any) -> None:
-    """A role, or a right, was given or taken: names before and after."""
+    """A role, a right or a channel's account was given or taken: names before and after."""
     actor = current_actor()
     if actor is None:
         return
     name = _relation_of(sender, instance, reverse)
-    names = sorted(str(row) for row in getattr(instance, name).all())
+    related = getattr(instance, name).all()
+    # An account is named without opening its credentials
+    names = sorted(map(str, related.defer(*without_secrets()) if related.model is Account else related))
     if action.startswith("pre_"):
         instance._audit_related = names  # type: ignore[attr-defined]
     elif (before := instance.__dict__.pop("_audit_related", names)) != names:

@@ -17,6 +17,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from exchange.acts import tell_act
 from exchange.admin import WriteOnlyField
 from exchange.backoffice import Ledger, changed_columns, time_column, without_secrets
 from exchange.encryption import WrongKey
@@ -202,6 +203,7 @@ class ChannelAdmin(ModelAdmin):
         with override(channel.language):
             title, body = tell_test(channel.name)
         message = send_test(channel, title, body)
+        tell_act("tested", channel, note=message.status)
         told = _("%(fate)s: %(answer)s") % {"fate": message.get_status_display(), "answer": message.answer}
         self.message_user(request, told, FATE_TONES.get(Message.Status(message.status), messages.ERROR))
 

@@ -16,6 +16,7 @@ from alarms.composing import filled_in, templates_of
 from alarms.intake import record_alarm
 from alarms.messages import Unreadable, take_secret
 from alarms.rehearsal import Rehearsal, rehearse
+from exchange.acts import tell_act
 from exchange.backoffice import without_secrets
 from exchange.quotes import quotes
 from exchange.types import Market
@@ -93,6 +94,7 @@ def _send(request: HttpRequest, strategy: Strategy, body: bytes, rehearsal: Rehe
         messages.error(request, _("Not sent: a strategy that would answer does not trade paper money."))
         return HttpResponseRedirect(reverse("composer", args=[strategy.pk]))
     receipt = record_alarm(body, request.client_address)  # type: ignore[attr-defined]
+    tell_act("test_alarm", strategy, note=f"alarm {receipt.alarm_id}")
     messages.success(request, _("Sent as alarm %(number)s.") % {"number": receipt.alarm_id})
     return HttpResponseRedirect(reverse("admin:alarms_alarm_change", args=[receipt.alarm_id]))
 

@@ -4,32 +4,39 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from knox.models import AuthToken
 
-from exchange.models import Account
+from alarms.models import Alarm
+from exchange.models import Account, ExchangeClock
 from exchange.tests.test_accounts_admin import filled_in as account_form
 from market.models import Series
-from market.tests.making import make_series
+from market.tests.making import make_backfills, make_series
 from operations.killswitch import pull
 from operations.models import Limits, Notice
 from operations.notices import raise_notice
 from pelusa.actors import SYSTEM, behind_command
+from pelusa.audit import admin as audit_pages
 from pelusa.audit.chain import append, find_break
 from pelusa.audit.guard import is_guarded, lift_guard, raise_guard
 from pelusa.audit.recording import MOST_FAILURES_AN_HOUR
 from pelusa.audit.rows import AppendOnly, AuditEntry, AuditHead
+from pelusa.models import AddressRule
 from pelusa.notifications.models import Channel
 from pelusa.tasks import check_audit
-from pelusa.testing import DATABASES
+from pelusa.testing import DATABASES, alarm_body
 from pelusa.tests.browsing import browser_of, page
 from pelusa.tests.making import client_of, make_account, make_instrument, make_operation, make_strategy
+from pelusa.tests.receiving import Receiver, make_channel, serving
+from pelusa.tests.test_notification_channels import BUTTON, save
 from strategies.tests.test_strategies_admin import edited
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
@@ -137,12 +144,15 @@ def test_a_series_that_is_followed_is_audited_from_its_page_and_over_the_api() -
     assert told(only("market.series", through="api"))[2] == {"is_followed": [True, False]}
 
 
-def test_an_instrument_that_is_removed_by_hand_is_audited() -> None:
+def test_no_page_removes_an_instrument_and_a_shell_that_does_is_audited_with_what_it_was() -> None:
     instrument = make_instrument()
     url = reverse("admin:market_instrument_delete", args=[instrument.pk])
-    answer = browser("superuser").post(url, {"post": "yes"})
-    removed = AuditEntry.objects.filter(object_type="market.instrument", act="removed").count()
-    assert removed == (answer.status_code == 302)
+    assert browser("superuser").post(url, {"post": "yes"}).status_code == 403
+    with behind_command(["shell"]):
+        instrument.delete()
+    through, act, changes = told(AuditEntry.objects.get(object_type="market.instrument"))
+    assert (through, act) == ("command", "removed")
+    assert (changes["symbol"], changes["tick_size"]) == (["BTC-USDT", None], ["0.1", None])
 
 
 def test_a_users_roles_and_rights_are_audited_by_name() -> None:
@@ -384,11 +394,86 @@ def test_the_accounts_main_row_is_not_read_with_its_keys_when_the_brake_is_pulle
     assert AuditEntry.objects.get().object_name == "kill switch of desk"
 
 
-def test_an_address_rule_is_audited() -> None:
+def test_an_address_rule_is_audited_when_it_is_made_changed_and_removed() -> None:
     form = {"verdict": "deny", "prefix": "/webhook", "entries": "203.0.113.9", "is_enabled": "on", "note": "scanner"}
-    assert browser("operator").post(reverse("admin:pelusa_addressrule_add"), form).status_code == 302
-    entry = only("pelusa.addressrule")
-    assert (entry.act, entry.changes["entries"]) == ("added", [None, "203.0.113.9"])
+    seated = browser("operator")
+    assert seated.post(reverse("admin:pelusa_addressrule_add"), form).status_code == 302
+    rule = AddressRule.objects.get()
+    change = reverse("admin:pelusa_addressrule_change", args=[rule.pk])
+    assert seated.post(change, form | {"entries": "203.0.113.0/24"}).status_code == 302
+    delete = reverse("admin:pelusa_addressrule_delete", args=[rule.pk])
+    assert seated.post(delete, {"post": "yes"}).status_code == 302
+    added, changed, removed = (only("pelusa.addressrule", act=act) for act in ("added", "changed", "removed"))
+    assert added.changes["entries"] == [None, "203.0.113.9"]
+    assert changed.changes == {"entries": ["203.0.113.9", "203.0.113.0/24"]}
+    assert removed.changes["entries"] == ["203.0.113.0/24", None]
+
+
+def test_a_channels_accounts_are_audited_by_name_even_when_a_key_is_lost(settings: Any) -> None:
+    account = make_account()
+    channel = make_channel()
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with behind_command(["shell"]):
+        channel.accounts.set([account.pk])
+        channel.accounts.clear()
+    entries = AuditEntry.objects.filter(object_type="pelusa.channel").order_by("pk")
+    assert [each.changes for each in entries] == [
+        {"accounts": [[], ["desk (paper)"]]},
+        {"accounts": [["desk (paper)"], []]},
+    ]
+
+
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_a_test_message_is_audited_with_its_fate() -> None:
+    with serving(Receiver()) as receiver:
+        channel = make_channel(receiver)
+        assert save(browser("operator"), channel, **{BUTTON: "1"}).status_code == 200
+    entry = only("pelusa.channel", act="tested")
+    assert (entry.through, entry.object_name, entry.note) == ("office", "phone", "sent")
+
+
+def test_a_test_alarm_is_audited_with_its_number() -> None:
+    make_instrument()
+    strategy = make_strategy()
+    url = reverse("composer", args=[strategy.pk])
+    browser("trader").post(url, {"message": alarm_body().decode(), "act": "send"})
+    entry = only("strategies.strategy")
+    assert (entry.act, entry.note) == ("test_alarm", f"alarm {Alarm.objects.get().pk}")
+
+
+@pytest.mark.parametrize("through", ["office", "api"])
+def test_a_backfill_is_audited_when_it_is_stopped_and_resumed(through: str) -> None:
+    [row] = make_backfills("waiting")
+    for verb in ("stop", "resume"):
+        if through == "office":
+            browser("trader").post(reverse("admin:market_backfill_changelist") + f"{row.pk}/{verb}/", {})
+        else:
+            robot("trader").post(f"/api/v1/backfills/{row.pk}/{verb}/", {}, "json")
+    acts = [only("market.backfill", act=act) for act in ("stopped", "resumed")]
+    assert [(each.through, each.object_id) for each in acts] == [(through, str(row.pk))] * 2
+
+
+def test_a_backfill_is_audited_when_it_begins() -> None:
+    series = make_series()
+    ExchangeClock.objects.create(environment="paper", offset_ms=0, measured_at=timezone.now())
+    body = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
+    assert robot("trader").post(f"/api/v1/series/{series.pk}/backfill/", body, "json").status_code == 200
+    assert told(only("market.backfill"))[:2] == ("api", "started")
+
+
+def test_a_history_of_more_than_a_page_is_shown_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_pages, "MOST_SHOWN", 2)
+    account = make_account()
+    for number in range(5):
+        append(SYSTEM, f"act{number}", object_type="exchange.account", object_id=str(account.pk))
+    url, seated = reverse("admin:exchange_account_history", args=[account.pk]), browser_of("operator")
+    shown = [page(seated, url, **({"page": str(number)} if number > 1 else {})) for number in (1, 2, 3)]
+    assert [[f"act{number}" in text for number in range(5)] for text in shown] == [
+        [False, False, False, True, True],
+        [False, True, True, False, False],
+        [True, False, False, False, False],
+    ]
+    assert "Page 2 of 3" in shown[1]
 
 
 def test_a_channels_address_is_audited_as_changed_and_never_shown() -> None:
