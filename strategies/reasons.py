@@ -121,6 +121,7 @@ SENTENCES = {
         "{symbol}: what became of order {order} is not known yet. No entry is sent there until it is."
     ),
     "exit_refused": _("{symbol}: the exit of {held} was refused, {tries} times so far. {detail}"),
+    "channel_unreadable": _("No key of FIELD_ENCRYPTION_KEYS opens the address of the channel {channel}."),
     "notification_given_up": _("{messages} messages did not reach the channel {channel} within a day."),
     # Notices of the guards
     "kill_switch_on": _("The kill switch of {accounts} is on: entries are denied, exits go on. {who} pulled it: {why}"),

@@ -13,6 +13,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone, translation
 
 from exchange.backoffice import without_secrets
+from exchange.encryption import WrongKey
 from exchange.models import Account
 from operations.notices import end_notice, raise_notice
 from pelusa.notifications.events import Event, read_events, totals_of_day
@@ -36,6 +37,7 @@ MOST_KEPT = 20_000
 A_PORTION = 500
 ENDED = (Message.Status.SENT, Message.Status.UNKNOWN, Message.Status.GIVEN_UP)
 GIVEN_UP = "notification_given_up"
+UNREADABLE = "channel_unreadable"
 
 
 def write_messages(now: datetime) -> int:
@@ -125,11 +127,21 @@ def send_due(channel_id: int) -> None:
         return
     try:
         _send_under_lease(Channel.objects.get(pk=channel_id), now)
+    except WrongKey:
+        _tell_unreadable(channel_id, now)
     finally:
         Channel.objects.filter(pk=channel_id, lease=lease).update(lease="", leased_until=None)
 
 
+def _tell_unreadable(channel_id: int, now: datetime) -> None:
+    """Tell a human once that no key opens the address, and look again much later."""
+    channel = Channel.objects.defer("url").get(pk=channel_id)
+    Channel.objects.filter(pk=channel_id).update(paused_until=now + LONGEST_PAUSE)
+    raise_notice(f"channel:{channel_id}", UNREADABLE, Level.WARNING, channel=channel.name)
+
+
 def _send_under_lease(channel: Channel, now: datetime) -> None:
+    end_notice(f"channel:{channel.pk}", UNREADABLE)
     batches = _batches(channel, now)
     if not batches:
         return

@@ -103,6 +103,7 @@ def _name_of(kind: str) -> str:
         "key_unread": _("Key not checked"),
         "kill_switch_on": _("Kill switch on"),
         "strategy_stopped": _("Strategy switched off"),
+        "channel_unreadable": _("A channel's address cannot be read"),
         "notification_given_up": _("Notifications do not arrive"),
     }
     return names.get(kind, kind.replace("_", " ").capitalize())

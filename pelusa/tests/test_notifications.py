@@ -41,6 +41,7 @@ def step(order: Order, status: str) -> None:
     OrderEvent.objects.create(order=order, at=timezone.now(), status=status, source="us")
 
 
+BOOKS_DIFFER = "PAPER · Books differ, entries stopped · BTC-USDT"
 NOTICES = [
     ("unsettled_order", "Order not settled"),
     ("unprotected", "Not protected"),
@@ -337,3 +338,32 @@ def test_old_messages_are_thinned_and_waiting_ones_are_kept(monkeypatch: pytest.
     monkeypatch.setattr(outbox, "MOST_KEPT", 2)
     assert outbox.thin(timezone.now()) == 3
     assert set(Message.objects.values_list("event", flat=True)) == {"b", "new:2", "new:3"}
+
+
+def test_an_address_that_no_key_opens_is_told_once_on_the_other_channels(receiver: Receiver, settings: Any) -> None:
+    lost = make_channel(receiver, name="lost")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE pelusa_channel SET url = 'sealed with a lost key' WHERE id = %s", [lost.pk])
+    make_channel(receiver)
+    look()
+    raise_notice("lane:1", "books_differ", account=make_account(), symbol="BTC-USDT")
+    for _ in range(3):
+        Channel.objects.update(paused_until=None)
+        look()
+    assert sorted(receiver.titles) == ["PAPER · A channel's address cannot be read", BOOKS_DIFFER]
+    Channel.objects.filter(pk=lost.pk).update(
+        url=f"json://{receiver.address}/again-0123456789abcdef", paused_until=None
+    )
+    look()
+    assert Notice.objects.get(kind="channel_unreadable").ended_at
+    assert receiver.titles.count(BOOKS_DIFFER) == 2
+
+
+def test_a_channel_that_cannot_be_opened_is_not_asked_at_every_sweep(receiver: Receiver) -> None:
+    lost = make_channel(receiver)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE pelusa_channel SET url = 'sealed with a lost key' WHERE id = %s", [lost.pk])
+    look()
+    raise_notice("lane:1", "books_differ", account=make_account())
+    look()
+    assert outbox.channels_with_work(timezone.now()) == []
