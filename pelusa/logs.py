@@ -23,6 +23,7 @@ from django.core.exceptions import ImproperlyConfigured
 from loguru import logger
 
 from pelusa.logfile import SharedFile
+from pelusa.sampling import Sampler
 
 MASK = "***"
 # Shorter values are ordinary words too often; they are still masked by key and by place
@@ -66,6 +67,9 @@ _FLOORS = {
     "celery.beat": logging.WARNING,
     "amqp": logging.INFO,
 }
+# What these say, anybody can make them say as often as he likes
+_OF_STRANGERS = ("django.security", "axes", "gunicorn.error")
+_strangers = Sampler()
 
 
 class Secrets:
@@ -225,8 +229,19 @@ class ThroughLoguru(logging.Handler):
             text = record.getMessage()
         except (TypeError, ValueError):
             text = str(record.msg)
+        left_out = _admit(record)
+        if left_out is None:
+            return
+        line = _as_from(record).opt(exception=record.exc_info)
         # The text is an argument: as a format it would be looked into
-        _as_from(record).opt(exception=record.exc_info).log(_level(record), "{}", text)
+        (line.bind(left_out=left_out) if left_out else line).log(_level(record), "{}", text)
+
+
+def _admit(record: logging.LogRecord) -> int | None:
+    """Return how many lines from the same place were left out before this one; None when this one is too."""
+    if record.levelno > logging.WARNING or not record.name.startswith(_OF_STRANGERS):
+        return 0
+    return _strangers.admit((record.name, record.lineno))
 
 
 def _as_from(record: logging.LogRecord) -> Any:

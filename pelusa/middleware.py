@@ -14,13 +14,16 @@ from pelusa.addresses import Rules, client_address, is_hidden, is_restricted
 from pelusa.environment import Network
 from pelusa.errors import error_answer, with_body
 from pelusa.gatekeeping import environment_rules, gatekeeper
-from pelusa.refusals import note, refusals
+from pelusa.refusals import note, prefix_of, refusals
+from pelusa.sampling import Sampler
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _WEBHOOK_SECRET = re.compile(r"(?i)^(/+webhook/+).+", re.DOTALL)
 # Supervisors and load balancers ask every few seconds
 _QUIET = ("/health/live",)
+# What a stranger may cause as often as he likes; 422 is a message with the right secret
+_OF_STRANGERS = frozenset({400, 401, 403, 404, 405, 411, 413, 415, 429})
 
 
 def shown_path(path: str) -> str:
@@ -33,6 +36,7 @@ class RequestContext:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        self._sampler = Sampler()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started = perf_counter()
@@ -43,8 +47,16 @@ class RequestContext:
             response.headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
             if response.status_code >= 400:
                 note(request, response)
-            log_request(request, response, (perf_counter() - started) * 1000)
+            left_out = self._admit(request, response)
+            if left_out is not None:
+                log_request(request, response, (perf_counter() - started) * 1000, left_out)
         return response
+
+    def _admit(self, request: HttpRequest, response: HttpResponse) -> int | None:
+        """Return how many lines of the kind were left out before this one; None when this one is too."""
+        if response.status_code not in _OF_STRANGERS:
+            return 0
+        return self._sampler.admit((response.status_code, prefix_of(request.path_info)))
 
 
 def hops(request: HttpRequest) -> tuple[str, str | None, list[Network]]:
@@ -52,8 +64,8 @@ def hops(request: HttpRequest) -> tuple[str, str | None, list[Network]]:
     return request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR"), settings.TRUSTED_PROXIES
 
 
-def log_request(request: HttpRequest, response: HttpResponse, milliseconds: float) -> None:
-    """Write the request's one line."""
+def log_request(request: HttpRequest, response: HttpResponse, milliseconds: float, left_out: int = 0) -> None:
+    """Write the request's one line, and how many like it were left out since the last."""
     line = logger.bind(
         method=request.method,
         path=shown_path(request.path),
@@ -61,6 +73,8 @@ def log_request(request: HttpRequest, response: HttpResponse, milliseconds: floa
         ms=round(milliseconds, 1),
         address=request.client_address,  # type: ignore[attr-defined]
     )
+    if left_out:
+        line = line.bind(left_out=left_out)
     line.log("DEBUG" if request.path in _QUIET else "INFO", "request")
 
 
@@ -69,6 +83,7 @@ class AddressRules:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        self._sampler = Sampler()
         self._environment = environment_rules()
         self._stored = gatekeeper.stored
         self._rules = self._environment.beside(self._stored)
@@ -84,8 +99,11 @@ class AddressRules:
     def _observe(self, request: HttpRequest) -> HttpResponse:
         """Say what would have been refused, and let it through."""
         refusals.add(request.client_address, "would_be_forbidden", request.path_info)  # type: ignore[attr-defined]
-        line = logger.bind(address=request.client_address, path=shown_path(request.path))  # type: ignore[attr-defined]
-        line.warning("address rules only observe: this request would have been refused")
+        left_out = self._sampler.admit(prefix_of(request.path_info))
+        if left_out is not None:
+            line = logger.bind(address=request.client_address, path=shown_path(request.path))  # type: ignore[attr-defined]
+            words = "address rules only observe: this request would have been refused; {} more were left out"
+            line.warning(words, left_out)
         return self.get_response(request)
 
     def _may_pass(self, request: HttpRequest) -> bool:

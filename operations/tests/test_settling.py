@@ -12,7 +12,7 @@ from exchange.errors import ExchangeError, OutcomeUnknown
 from exchange.models import Account
 from exchange.types import Market
 from operations import execution, reconcile
-from operations.lifecycle import AlarmFacts, carry_out
+from operations.lifecycle import AlarmFacts, NothingToClose, carry_out, close_by_hand
 from operations.models import Lane, Operation, Order
 from operations.protection import protect
 from operations.states import OrderStatus
@@ -300,3 +300,37 @@ def test_an_order_whose_time_stamp_was_refused_is_settled_and_signed_anew(
         order = settle(pass_time(order, seconds))
     assert order.status == OrderStatus.FILLED
     assert len(paper.ledger()) == 1
+
+
+def test_s29_closing_by_hand_while_an_order_is_in_flight_sends_nothing_before_it_is_settled(
+    strategy: Strategy, paper: PaperExchange
+) -> None:
+    paper.control("faults", orders={"reset_after": 1})
+    entry = order_of(strategy)
+    paper.control("faults", orders=None)
+    assert entry.status == OrderStatus.SUBMITTED
+    close_by_hand(entry.operation, "ana")
+    for _ in range(3):
+        run(strategy)
+    assert len(paper.ledger()) == 1
+    reconcile.settle(again(entry))
+    run(strategy)
+    assert [row["side"] for row in paper.ledger()] == ["BUY", "SELL"]
+    assert Operation.objects.get().status == Operation.Status.CLOSED
+    assert paper.positions() == []
+
+
+def test_s29_closing_by_hand_an_entry_that_never_arrived_does_not_send_it_after_the_fence(
+    strategy: Strategy, paper: PaperExchange
+) -> None:
+    paper.control("faults", orders={"reset_before": 1})
+    entry = order_of(strategy)
+    paper.control("faults", orders=None)
+    close_by_hand(entry.operation, "ana")
+    with pytest.raises(NothingToClose):
+        close_by_hand(entry.operation, "ana")
+    for _ in range(3):
+        reconcile.settle(pass_time(again(entry), 30))
+        run(strategy)
+    assert paper.ledger() == []
+    assert paper.positions() == []
