@@ -17,6 +17,7 @@ from loguru import logger
 
 from alarms.messages import Message, Unreadable, read_message, signal_digest
 from alarms.models import Alarm
+from exchange.tallies import add
 from pelusa.doorbell import ring_on_commit
 
 # By attribute name, without those that are at their default
@@ -45,6 +46,7 @@ def record_alarm(body: bytes, source_ip: str) -> Receipt:
     except Unreadable as problem:
         return record_unreadable(body, source_ip, problem.reason, problem.detail, problem.key or "")
     receipt = _store_once(_columns_of(message, body, source_ip, now))
+    add("alarms", outcome=receipt.status)
     if receipt.status == Alarm.Status.RECEIVED:
         ring_on_commit("alarms.tasks.route_alarm", receipt.alarm_id, using="alarms", group=message.pair)
     return receipt
@@ -64,6 +66,7 @@ def record_unreadable(body: bytes, source_ip: str, reason: str, detail: str, key
             "detail": detail,
         }
     )
+    add("alarms", outcome=Alarm.Status.INVALID)
     logger.warning("alarm {} is unreadable: {}", alarm_id, reason)
     return Receipt(alarm_id, Alarm.Status.INVALID, reason, detail, key)
 

@@ -5,6 +5,7 @@ found, not repeated.
 """
 
 from decimal import Decimal
+from functools import partial
 
 from django.db import (
     DatabaseError,
@@ -20,6 +21,7 @@ from django.utils import timezone
 from loguru import logger
 
 from alarms.models import Alarm
+from exchange.tallies import add
 from market.instruments import is_listed
 from operations.kept import Kept
 from operations.lifecycle import AlarmFacts, carry_out, standing_of, tell_of_ignored_close
@@ -246,6 +248,7 @@ def _finish(alarm: Alarm, status: str, reason: str, facts: dict[str, object]) ->
     alarm.status, alarm.reason, alarm.detail = status, reason, explain(reason, facts)
     alarm.processed_at = timezone.now()
     alarm.save(update_fields=["status", "reason", "detail", "processed_at"])
+    transaction.on_commit(partial(add, "alarms", outcome=status), using="alarms", robust=True)
 
 
 def _count_failure(pair: str) -> None:

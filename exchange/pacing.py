@@ -31,6 +31,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from exchange.errors import RateLimited
+from exchange.tallies import add
 
 # Seconds that a request may wait for its place; a longer wait is refused at once
 READ_PATIENCE = 4.0
@@ -324,12 +325,22 @@ def pacer_for(redis_url: str) -> Pacer:
 
 _counted: defaultdict[tuple[str, str], float] = defaultdict(float)
 _counting = threading.Lock()
+_PUBLISHED = {
+    "asked": "exchange_requests",
+    "waits": "rate_limit_waits",
+    "seconds waited": "rate_limit_wait_seconds",
+    "refused": "rate_limit_unsent",
+    "told": "rate_limit_refusals",
+}
 
 
 def count(event: str, rank: Rank | None = None, amount: float = 1) -> None:
-    """Add to what `counted` returns."""
+    """Add to what `counted` returns, and to what is published."""
+    of_rank = rank.name.lower() if rank is not None else ""
     with _counting:
-        _counted[event, rank.name.lower() if rank is not None else ""] += amount
+        _counted[event, of_rank] += amount
+    if event in _PUBLISHED:
+        add(_PUBLISHED[event], amount, rank=of_rank)
 
 
 def counted() -> dict[tuple[str, str], float]:

@@ -23,6 +23,7 @@ from exchange.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited
 from exchange.pacing import PACES, UNLISTED, Call, Pacer, Rank, fingerprint
 from exchange.refusals import REFUSALS, UNHEARD_OF, Deed, error_for, unblocked_at
 from exchange.signing import encoded_query, signed_query
+from exchange.tallies import add
 
 KEY_HEADER = "X-BX-APIKEY"
 LONGEST_WORDS = 300
@@ -130,14 +131,16 @@ class Wire:
         Raise `NotSent`, a `Refused` or `OutcomeUnknown`; none of them has a cause or a context that would tell more.
         A rate limit is made known to all processes before it is raised.
         """
+        act = f"{method} {path}"
         answer = self._send(method, path, parameters, is_signed)
-        if isinstance(answer, ExchangeError):
-            raise answer
         try:
-            return self._judge(f"{method} {path}", answer, deed, is_bare)
-        except RateLimited as limit:
-            if self._pacer:
-                self._pacer.obey(self._wanted(method, path, is_signed), limit)
+            if isinstance(answer, ExchangeError):
+                raise answer
+            return self._judge(act, answer, deed, is_bare)
+        except ExchangeError as error:
+            add("exchange_errors", kind=type(error).__name__, endpoint=act if act in PACES else "other")
+            if self._pacer and isinstance(error, RateLimited):
+                self._pacer.obey(self._wanted(method, path, is_signed), error)
             raise
 
     def await_turn(

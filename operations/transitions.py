@@ -5,6 +5,7 @@ The move wins by a conditional UPDATE, so of two processes that learn the same t
 
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -12,6 +13,7 @@ from django.utils import timezone
 from loguru import logger
 
 from exchange.models import Account, MarketChoices
+from exchange.tallies import add, observe
 from exchange.types import OrderReport, ReportStatus
 from market.models import Instrument
 from operations.kept import Kept
@@ -84,8 +86,20 @@ def move_held(
     # A step that neither ends an order nor fills it leaves its operation as it is
     if new in CLOSED or is_more_filled:
         refresh_share(order.operation_id, now)
+    transaction.on_commit(partial(_tally, order, old, new, now), robust=True)
     logger.info("order {} ({} {}): {} → {} {}", order.client_order_id, order.role, order.side, old, new, said)
     return True
+
+
+def _tally(order: Order, old: OrderStatus, new: OrderStatus, now: datetime) -> None:
+    """Count the step once it is committed, and how long the alarm of an order that leaves has waited for it."""
+    add("order_steps", status=new.value)
+    if new in (OrderStatus.DENIED, OrderStatus.REJECTED):
+        add("refusals", reason=order.reason or "unknown", code=order.code)
+    # Whoever sends has read the decision with the order; nobody is asked for it here
+    decision = order._state.fields_cache.get("decision") if old == OrderStatus.CREATED else None
+    if decision and new == OrderStatus.SUBMITTED:
+        observe("alarm_to_order_seconds", (now - decision.alarm_received_at).total_seconds(), role=order.role)
 
 
 def _ended(order: Order, now: datetime, fields: dict[str, Any]) -> dict[str, Any]:

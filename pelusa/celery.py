@@ -52,7 +52,7 @@ app.conf.update(
         "health_check_interval": 5,
         "global_keyprefix": "pelusa:",
     },
-    # Beat writes down what it rang about every ten seconds and not every three minutes: so the doctor knows it lives
+    # Beat writes down what it rang about every ten seconds and not every three minutes, for who looks at Schedules
     beat_sync_every=30,
     worker_hijack_root_logger=False,
     timezone="UTC",

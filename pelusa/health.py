@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from http.client import HTTPConnection, HTTPException
@@ -25,11 +26,14 @@ from rest_framework.views import APIView
 
 from pelusa.doctor.asking import ask_together
 from pelusa.monitoring.faults import Fault, faults_of, obstacles
+from pelusa.monitoring.models import Heartbeat
 from pelusa.monitoring.vitals import Vitals, read_vitals
 
 BROKER_TIMEOUT = 1
 # For all that is asked over the network together, and how long an answer is kept
 LONGEST, KEPT_SECONDS = 3.0, 1.0
+# Every heart looks at everything each ten seconds
+BELIEVED_SECONDS = 40.0
 # Who is asked whether all is ready gives nobody time to show himself first
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 BROKER_OPTIONS = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}
@@ -62,26 +66,39 @@ class Kept:
     def __init__(self, find: Callable[[], dict[str, Any]]) -> None:
         self._find, self._turn = find, Lock()
         self._found: dict[str, Any] = {}
-        self._until = 0.0
+        self._until = self._found_at = 0.0
 
     def __call__(self) -> dict[str, Any]:
         with self._turn:
             if monotonic() >= self._until:
-                self._found = self._find()
-                self._until = monotonic() + KEPT_SECONDS
+                self.keep(self._find())
             return self._found
 
+    def keep(self, found: dict[str, Any]) -> None:
+        """Take what somebody found by himself."""
+        self._found, self._found_at = found, monotonic()
+        self._until = self._found_at + KEPT_SECONDS
+
+    def latest(self) -> dict[str, Any] | None:
+        """Return what was last found by anybody here, at no cost, unless it is too old to be believed."""
+        return self._found if self._found and monotonic() < self._found_at + BELIEVED_SECONDS else None
+
     def forget(self) -> None:
-        self._until = 0.0
+        self._found, self._until = {}, 0.0
 
 
 def find_health() -> dict[str, Any]:
     """Return each dependency, and whether an entry may be sent now or why not."""
     servers = ask_dependencies()
     try:
-        vitals = read_vitals()
+        return found_in(read_vitals(), servers)
     except DatabaseError:
         return _told(servers, [Fault("database_away", "default", {"name": "default"})])
+
+
+def found_in(vitals: Vitals, servers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what the vitals and the servers' answers say; asked by a web process, which lives, as it asks."""
+    vitals = replace(vitals, beats={**vitals.beats, Heartbeat.Kind.WEB: vitals.now})
     ms = round((timezone.now() - vitals.now).total_seconds() * 1000, 1)
     rows = {
         name: {"ok": False, "reason": faults[0].sentence} if faults else {"ok": True, "ms": ms}
@@ -114,7 +131,7 @@ def ask_dependencies() -> dict[str, dict[str, Any]]:
         f"database {alias}": partial(_ask_and_hang_up, alias) for alias in connections
     }
     asked["broker"] = ask_broker
-    if settings.PELUSA_TRADING == "paper" and settings.EMBEDDED_PAPER:
+    if settings.PELUSA_TRADING == "paper":
         asked["paper exchange"] = ask_paper_exchange
     answers = ask_together({name: partial(_timed, ask) for name, ask in asked.items()}, LONGEST)
     return {name: answers.get(name, {"ok": False, "reason": f"no answer within {LONGEST:g} s"}) for name in asked}
@@ -136,7 +153,7 @@ def _ask_and_hang_up(alias: str) -> None:
 
 
 def ask_paper_exchange() -> None:
-    """Connect to our own paper exchange; raise `OSError` when it does not take the call."""
+    """Connect to the paper exchange, in our system or beside it; raise `OSError` when it does not take the call."""
     address = urlsplit(settings.BINGX_PAPER_URL)
     connection = HTTPConnection(str(address.hostname), address.port or 80, timeout=BROKER_TIMEOUT)
     with closing(connection):

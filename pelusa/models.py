@@ -8,7 +8,7 @@ from loguru import logger
 
 from pelusa.addresses import PREFIX, Rule, Rules, as_rule, merged
 from pelusa.audit.rows import AuditEntry, AuditHead
-from pelusa.monitoring.models import Heartbeat
+from pelusa.monitoring.models import Heartbeat, Tally
 from pelusa.notifications.models import Channel, Message, Watermark
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Heartbeat",
     "Message",
     "Refusal",
+    "Tally",
     "Watermark",
     "stored_rules",
 ]

@@ -9,9 +9,12 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
+import django
+from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connections
+from django.db import DatabaseError, connections
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from pelusa.celery import app
@@ -135,6 +138,24 @@ def web_is_live(port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def is_beating(kind: str) -> bool:
+    """Tell whether a process of that kind (web, worker, beat) on this host showed lately that it lives.
+
+    Made for a container's health check, which asks it from a Python of its own. Where the books are away nobody can
+    show anything, and to start a process again would not bring them back: that is no proof against it.
+    """
+    if not apps.ready:
+        django.setup()
+    from pelusa.monitoring.faults import AWAY
+    from pelusa.monitoring.models import Heartbeat
+
+    ours = Heartbeat.objects.filter(kind=kind, host=socket.gethostname()[:100])
+    try:
+        return ours.filter(beat_at__gt=timezone.now() - AWAY).exists()
+    except DatabaseError:
+        return True
 
 
 def worker_answers() -> bool:

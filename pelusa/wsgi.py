@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import Any, cast
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 
+from exchange.tallies import observe
 from pelusa.environment import WEBHOOK_TIMEOUTS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pelusa.settings")
@@ -35,9 +37,11 @@ class WebhookFirst:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not WEBHOOK.fullmatch(environ.get("PATH_INFO", "")):
             return self._everything(environ, start_response)
+        began = perf_counter()
         response = self._webhook(WSGIRequest(environ))
         response.headers["Content-Length"] = str(len(response.content))
         response.headers["X-Content-Type-Options"] = "nosniff"
+        observe("webhook_seconds", perf_counter() - began, status=str(response.status_code))
         start_response(f"{response.status_code} {response.reason_phrase}", list(response.headers.items()))
         return [response.content]
 

@@ -128,6 +128,7 @@ SENTENCES = {
     "audit_broken": _("Somebody meddled with the audit: {detail}."),
     "strategy_stopped": _("{strategy} was switched off: it sent {most} entries within {seconds} s."),
     # Notices about the system's health
+    "web_away": _("No web process shows that it lives since {since} UTC: no alarm is taken."),
     "worker_away": _("No worker shows that it lives since {since} UTC: alarms are stored, nothing trades on them."),
     "worker_idle": _("The worker lives, but no work came through the queue since {since} UTC."),
     "beat_away": _("Beat rings nothing since {since} UTC: lost bells and missing stops are not swept."),
@@ -144,7 +145,7 @@ SENTENCES = {
     # What else stands in the way of trading
     "no_active_account": _("No account is switched on."),
     "lanes_frozen": _("{count} lanes take no entries: {lanes}."),
-    "lanes_not_compared": _("The books of {count} lanes were not compared with the exchange within two minutes."),
+    "lanes_not_compared": _("The books of {count} lanes were not compared with the exchange for two minutes: {lanes}."),
 }
 
 

@@ -22,9 +22,11 @@ IDLE = timedelta(seconds=60)
 CLOCK_KEPT_FOR = timedelta(seconds=65)
 LONGEST_WAIT = {"alarm": timedelta(seconds=60), "order": timedelta(seconds=60), "in_flight": timedelta(seconds=60)}
 SLOW_MS = 1000.0
+LANES_NAMED = 5
 # Told by a notice; what else stands in the way has a notice of its own or is a person's wish
 NOTICED = frozenset(
     {
+        "web_away",
         "worker_away",
         "worker_idle",
         "beat_away",
@@ -74,7 +76,9 @@ def obstacles(vitals: Vitals, checks: Mapping[str, Mapping[str, Any]], born_at: 
 
 def _of_processes(vitals: Vitals, born_at: datetime) -> Iterator[Fault]:
     kinds = Heartbeat.Kind
-    away = {kind for kind in (kinds.WORKER, kinds.BEAT) if _silent(vitals, vitals.beats.get(kind), born_at) > AWAY}
+    away = {kind for kind in kinds if _silent(vitals, vitals.beats.get(kind), born_at) > AWAY}
+    if kinds.WEB in away:
+        yield _away("web_away", vitals, vitals.beats.get(kinds.WEB))
     if kinds.BEAT in away:
         yield _away("beat_away", vitals, vitals.beats.get(kinds.BEAT))
     elif _silent(vitals, vitals.works.get(kinds.BEAT), born_at) > IDLE:
@@ -145,8 +149,9 @@ def _of_accounts(vitals: Vitals) -> Iterator[Fault]:
 
 
 def _of_lanes(vitals: Vitals) -> Iterator[Fault]:
-    if vitals.frozen:
-        named = ", ".join(f"{lane['account__name']} {lane['symbol']}" for lane in vitals.frozen[:5])
-        yield Fault("lanes_frozen", facts={"count": len(vitals.frozen), "lanes": named})
-    if vitals.uncompared:
-        yield Fault("lanes_not_compared", facts={"count": vitals.uncompared})
+    for kind, lanes in (("lanes_frozen", vitals.frozen), ("lanes_not_compared", vitals.uncompared)):
+        if lanes:
+            named = ", ".join(f"{lane['account__name']} {lane['symbol']}" for lane in lanes[:LANES_NAMED])
+            yield Fault(
+                kind, facts={"count": len(lanes), "lanes": named + (" and others" if lanes[LANES_NAMED:] else "")}
+            )

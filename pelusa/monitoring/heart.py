@@ -4,10 +4,12 @@ The rows are what counts: the broker may be away. A process that stops, hangs or
 other one that lives says so.
 """
 
+import atexit
 import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +37,7 @@ class Heart:
     def start(self) -> None:
         """Beat for as long as the process lives."""
         threading.Thread(target=self._beat_for_ever, name="heart", daemon=True).start()
+        atexit.register(_keep_the_last_tallies)
 
     def beat(self) -> None:
         """Write that the process lives; raise `DatabaseError` when nobody takes it."""
@@ -55,12 +58,14 @@ class Heart:
         Heartbeat.objects.filter(name=self.name).update(worked_at=timezone.now())
 
     def _beat_for_ever(self) -> None:
+        from pelusa.monitoring.tallies import keep_tallies
         from pelusa.monitoring.watch import look_after
 
         while True:
             close_old_connections()
             try:
                 self.beat()
+                keep_tallies()
                 look_after(self.started_at)
                 self._is_away = False
             except DatabaseError as error:
@@ -72,6 +77,14 @@ class Heart:
             logger.error("{}: nobody can be told that it lives ({})", self.name, type(error).__name__)
         self._is_away = True
         connections.close_all()
+
+
+def _keep_the_last_tallies() -> None:
+    """Keep what was counted since the last beat of a process that ends as it should."""
+    from pelusa.monitoring.tallies import keep_tallies
+
+    with suppress(DatabaseError):
+        keep_tallies()
 
 
 def forget_the_oldest() -> None:

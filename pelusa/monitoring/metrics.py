@@ -1,14 +1,13 @@
-"""What Prometheus reads: taken from the rows when it asks, so it is right whichever process did the work.
+"""What Prometheus reads: counters that all processes keep in rows, and how things stand now, read when it asks.
 
-Every question is about the newest rows, or goes by an index; labels are machine words, never what a stranger sent.
+Every question goes by an index and reads few rows; labels are machine words, never what a stranger sent.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
-from statistics import quantiles
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Max
+from django.db.models import Count, Max
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,18 +18,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from alarms.models import Alarm
 from market.models import KlineHole, Series
-from operations.models import KillSwitch, Notice, Operation, Order, OrderEvent
+from operations.models import KillSwitch, Notice, Operation
 from pelusa.health import health
 from pelusa.monitoring.heart import our_version
 from pelusa.monitoring.models import Heartbeat
+from pelusa.monitoring.tallies import families, keep_tallies
 from pelusa.monitoring.vitals import read_waiting
-
-RECENTLY = timedelta(minutes=5)
-# Of the newest rows so many are looked at, however many came
-MOST_ROWS, MOST_TIMED = 5000, 500
-QUANTILES = {"0.5": 49, "0.95": 94, "0.99": 98}
 
 
 class PlainText(BaseRenderer):
@@ -64,6 +58,8 @@ class MetricsView(APIView):
 
     @extend_schema(operation_id="metrics", responses={(200, "text/plain"): str})
     def get(self, request: Request) -> Response:
+        """Return what all processes kept; what they counted since their last beat, ten seconds ago at most, is ours."""
+        keep_tallies()
         registry = CollectorRegistry()
         registry.register(Rows())
         return Response(generate_latest(registry))
@@ -74,8 +70,7 @@ class Rows:
 
     def collect(self) -> Iterator[Metric]:
         now = timezone.now()
-        yield from _of_alarms(now)
-        yield from _of_orders(now)
+        yield from families()
         yield from _of_waiting(now)
         yield from _of_candles(now)
         yield from _of_health(now)
@@ -93,43 +88,11 @@ def _gauge(name: str, words: str, label: str, values: Iterable[tuple[Any, Any]])
     return family
 
 
-def _of_alarms(now: datetime) -> Iterator[Metric]:
-    newest = Alarm.objects.aggregate(newest=Max("id"))["newest"] or 0
-    rows = Alarm.objects.order_by().filter(id__gt=newest - MOST_ROWS, received_at__gte=now - RECENTLY)
-    counted = rows.values_list("status").annotate(Count("id"))
-    yield _gauge("alarms_recent", "Alarms that came within five minutes, by what became of them.", "status", counted)
-
-
-def _of_orders(now: datetime) -> Iterator[Metric]:
-    recent = OrderEvent.objects.order_by().filter(at__gte=now - RECENTLY)
-    counted = recent.values_list("status").annotate(Count("id"))
-    yield _gauge("order_steps_recent", "Steps that orders made within five minutes.", "status", counted)
-    newest = Order.objects.aggregate(newest=Max("id"))["newest"] or 0
-    refused = Order.objects.order_by().filter(id__gt=newest - MOST_ROWS, created_at__gte=now - RECENTLY)
-    refused = refused.exclude(reason="")
-    reasons = refused.values_list("reason").annotate(Count("id"))
-    yield _gauge("refusals_recent", "Orders of five minutes that were refused, by reason.", "reason", reasons)
-    codes = refused.exclude(code="").values_list("code").annotate(Count("id"))
-    yield _gauge("refusal_codes_recent", "Orders of five minutes that the exchange refused, by code.", "code", codes)
-    yield _gauge("alarm_to_order_seconds", "From an alarm to its order's sending.", "quantile", _from_alarm_to_order())
-    uncovered = Operation.objects.filter(uncovered_since__isnull=False, status__in=Operation.LIVE).count()
-    yield GaugeMetricFamily("pelusa_uncovered_operations", "Without a stop or target that they ask for.", uncovered)
-
-
-def _from_alarm_to_order() -> list[tuple[str, float]]:
-    """Return quantiles over the newest orders that an alarm caused and that were sent."""
-    sent = Order.objects.filter(decision__isnull=False, submitted_at__isnull=False).order_by("-id")[:MOST_TIMED]
-    lasted = sent.annotate(took=F("submitted_at") - F("decision__alarm_received_at")).values_list("took", flat=True)
-    seconds = [took.total_seconds() for took in lasted]
-    if len(seconds) < 2:
-        return []
-    cuts = quantiles(seconds, n=100, method="inclusive")
-    return [(name, cuts[position]) for name, position in QUANTILES.items()]
-
-
 def _of_waiting(now: datetime) -> Iterator[Metric]:
     ages = [(what, (now - since).total_seconds() if since else 0) for what, since in read_waiting().items()]
     yield _gauge("oldest_waiting_seconds", "Age of the oldest that waits: alarm, order, order in flight.", "what", ages)
+    uncovered = Operation.objects.filter(uncovered_since__isnull=False, status__in=Operation.LIVE).count()
+    yield GaugeMetricFamily("pelusa_uncovered_operations", "Without a stop or target that they ask for.", uncovered)
 
 
 def _of_candles(now: datetime) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Which processes live."""
+"""Which processes live, and what all of them counted."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -29,3 +29,18 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Tally(models.Model):
+    """One counter, or one bucket of a histogram, of all processes together since the first start. It only grows."""
+
+    name = models.CharField(max_length=40)
+    labels = models.CharField(max_length=200, help_text="Pairs of words in JSON, in alphabetical order.")
+    amount = models.FloatField(default=0)
+
+    class Meta:
+        app_label = "pelusa"
+        constraints = [models.UniqueConstraint(fields=["name", "labels"], name="tally_is_one_per_name_and_labels")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.labels}"

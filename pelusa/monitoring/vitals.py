@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
-from django.db.models import Max, Min, Q
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from alarms.models import Alarm
@@ -18,6 +18,7 @@ from operations.killswitch import halt
 from operations.models import KillSwitch, Lane, Order
 from operations.states import OrderStatus
 from pelusa.monitoring.models import Heartbeat
+from strategies.models import Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Vitals:
     switches: Sequence[Mapping[str, Any]] = ()
     halted: dict[str, str] | None = None
     frozen: Sequence[Mapping[str, Any]] = ()
-    uncompared: int = 0
+    uncompared: Sequence[Mapping[str, Any]] = ()
     waiting: dict[str, datetime | None] = field(default_factory=dict)
     free_bytes: int | None = None
 
@@ -48,8 +49,7 @@ def read_vitals() -> Vitals:
     seen = Heartbeat.objects.order_by().values_list("kind").annotate(Max("beat_at"), Max("worked_at"))
     rows = list(seen)
     clocks = ExchangeClock.objects.values_list("environment", "offset_ms", "measured_at")
-    lanes = Lane.objects.filter(account__is_active=True)
-    unseen = Q(compared_at=None) | Q(compared_at__lt=now - ABSENCE)
+    lanes = _lanes_in_use(now)
     return Vitals(
         now,
         beats={kind: beat_at for kind, beat_at, _ in rows},
@@ -61,10 +61,18 @@ def read_vitals() -> Vitals:
         ),
         halted={"by": outside.by, "why": outside.why} if outside else None,
         frozen=list(lanes.exclude(frozen_at=None).values("account__name", "symbol", "frozen_reason")),
-        uncompared=lanes.filter(unseen).count(),
+        # One that was never compared is new: its first entry compares it, and if that fails it is seen to wait
+        uncompared=list(lanes.filter(compared_at__lt=now - ABSENCE).values("account__name", "symbol")),
         waiting=read_waiting(),
         free_bytes=free_bytes(),
     )
+
+
+def _lanes_in_use(now: datetime) -> "QuerySet[Lane]":
+    """Return the lanes in which an active strategy may enter now; what becomes of the others holds nothing back."""
+    strategies = Strategy.objects.filter(account=OuterRef("account"), market=OuterRef("market"), is_active=True)
+    strategies = strategies.filter(Q(active_until=None) | Q(active_until__gt=now), symbol=OuterRef("symbol"))
+    return Lane.objects.filter(Exists(strategies), account__is_active=True)
 
 
 def read_waiting() -> dict[str, datetime | None]:

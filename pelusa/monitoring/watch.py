@@ -8,7 +8,12 @@ from pelusa.monitoring.vitals import read_vitals
 
 
 def look_after(born_at: datetime) -> None:
-    """Raise and end the notices of failed health; raises `DatabaseError` when the books are away."""
-    from pelusa.health import ask_dependencies
+    """Raise and end the notices of failed health, and keep what was found for this process's pages.
 
-    tell(NOTICED, faults_of(read_vitals(), ask_dependencies(), born_at))
+    Raises `DatabaseError` when the books are away; while they are frozen that takes the read time-out of ten seconds.
+    """
+    from pelusa.health import ask_dependencies, found_in, health
+
+    servers, vitals = ask_dependencies(), read_vitals()
+    health.keep(found_in(vitals, servers))
+    tell(NOTICED, faults_of(vitals, servers, born_at))

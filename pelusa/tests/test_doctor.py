@@ -39,6 +39,7 @@ from pelusa.doctor.page import address_of
 from pelusa.doctor.proxy import Seen, judge_seen
 from pelusa.environment import database, networks
 from pelusa.livesystem import free_port
+from pelusa.monitoring.heart import Heart
 from pelusa.testing import DATABASES, PaperExchange, list_instruments, make_account, make_strategy
 from pelusa.tests import planting
 from pelusa.tests.browsing import browser_of
@@ -374,18 +375,31 @@ def test_beat_that_never_ran_is_a_danger() -> None:
 
 
 def schedule_all(ran_ago: timedelta) -> None:
-    """Store beat's schedules as beat does."""
+    """Store beat's schedules and its last ring as beat does."""
+    beat_heart("beat", worked_ago=ran_ago)
     every, _ = IntervalSchedule.objects.get_or_create(every=2, period=IntervalSchedule.SECONDS)
     for name, entry in current_app.conf.beat_schedule.items():
-        row = PeriodicTask.objects.create(name=name, task=entry["task"], interval=every)
-        PeriodicTask.objects.filter(pk=row.pk).update(last_run_at=timezone.now() - ran_ago)
+        PeriodicTask.objects.create(name=name, task=entry["task"], interval=every)
+
+
+def beat_heart(kind: str, worked_ago: timedelta) -> None:
+    heart = Heart(kind)
+    heart.worked_at = timezone.now() - worked_ago
+    heart.beat()
 
 
 def test_beat_that_fell_silent_is_a_danger() -> None:
     schedule_all(timedelta(seconds=20))
     assert "beat_runs" in words(found(), Level.OK)
-    PeriodicTask.objects.update(last_run_at=timezone.now() - timedelta(minutes=2))
+    beat_heart("beat", worked_ago=timedelta(minutes=2))
     assert "no_beat" in words(found(), Level.DANGER)
+
+
+def test_a_worker_that_lives_and_takes_nothing_is_a_danger() -> None:
+    beat_heart("worker", worked_ago=timedelta(seconds=20))
+    assert "worker_idle" not in words(found(), Level.DANGER)
+    beat_heart("worker", worked_ago=timedelta(minutes=2))
+    assert "worker_idle" in words(found(), Level.DANGER)
 
 
 def test_a_schedule_that_somebody_switched_off_is_a_danger() -> None:

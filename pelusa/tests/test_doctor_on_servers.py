@@ -158,8 +158,8 @@ def test_beat_that_hangs_is_found(system: tuple[LiveSystem, Supervisor]) -> None
     with frozen(system[1], "beat"):
         # The minute that would pass until it is missed
         system[0]._sql(
-            f"UPDATE `{system[0].schemas['default']}`.django_celery_beat_periodictask"
-            " SET last_run_at = last_run_at - INTERVAL 1 MINUTE",
+            f"UPDATE `{system[0].schemas['default']}`.pelusa_heartbeat"
+            " SET worked_at = worked_at - INTERVAL 1 MINUTE WHERE kind = 'beat'",
             "COMMIT",
         )
         assert examined(system[0])["danger"] == {"no_beat"}

@@ -33,12 +33,13 @@ from strategies.models import Strategy
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
-LONG_AGO = NOW - timedelta(days=1)
+DAY = timedelta(days=1)
+LONG_AGO = NOW - DAY
 WELL: dict[str, dict[str, Any]] = {"broker": {"ok": True, "ms": 1.0}, "database default": {"ok": True, "ms": 1.0}}
 
 
 def all_well(**columns: Any) -> Vitals:
-    seen: dict[str, Any] = {"worker": NOW, "beat": NOW}
+    seen: dict[str, Any] = {"web": NOW, "worker": NOW, "beat": NOW}
     defaults: dict[str, Any] = {
         "beats": seen,
         "works": seen,
@@ -57,7 +58,7 @@ def ago(seconds: int) -> datetime:
 def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A system in which every process has just shown itself and every server answers."""
     monkeypatch.setattr(health, "ask_dependencies", lambda: dict(WELL))
-    for kind in ("worker", "beat"):
+    for kind in ("web", "worker", "beat"):
         each = Heart(kind)
         each.worked_at = timezone.now()
         each.beat()
@@ -75,10 +76,11 @@ def test_where_all_is_well_nothing_is_wrong() -> None:
 @pytest.mark.parametrize(
     ("vitals", "kind"),
     [
-        (all_well(beats={"worker": ago(40), "beat": NOW}), "worker_away"),
-        (all_well(beats={"beat": NOW}), "worker_away"),
+        (all_well(beats={"web": ago(40), "worker": NOW, "beat": NOW}), "web_away"),
+        (all_well(beats={"web": NOW, "worker": ago(40), "beat": NOW}), "worker_away"),
+        (all_well(beats={"web": NOW, "beat": NOW}), "worker_away"),
         (all_well(works={"worker": ago(70), "beat": NOW}), "worker_idle"),
-        (all_well(beats={"worker": NOW, "beat": ago(40)}), "beat_away"),
+        (all_well(beats={"web": NOW, "worker": NOW, "beat": ago(40)}), "beat_away"),
         (all_well(works={"worker": NOW, "beat": ago(70)}), "beat_away"),
         (all_well(clocks={"paper": (1500, NOW)}), "exchange_clock_off"),
         (all_well(clocks={"paper": (-1500, NOW)}), "exchange_clock_off"),
@@ -91,7 +93,7 @@ def test_where_all_is_well_nothing_is_wrong() -> None:
             "above_ceiling",
         ),
         (all_well(halted={"by": "PELUSA_HALT", "why": ""}), "halted"),
-        (all_well(uncompared=2), "lanes_not_compared"),
+        (all_well(uncompared=[{"account__name": "desk", "symbol": "BTC-USDT"}]), "lanes_not_compared"),
         (all_well(frozen=[{"account__name": "desk", "symbol": "BTC-USDT", "frozen_reason": "x"}]), "lanes_frozen"),
     ],
 )
@@ -120,6 +122,7 @@ def test_a_watcher_that_has_just_begun_gives_the_others_time() -> None:
     vitals = all_well(beats={"worker": ago(9000)}, works={}, clocks={})
     assert faults_of(vitals, WELL, ago(5)) == []
     assert {each.kind for each in faults_of(vitals, WELL, ago(80))} == {
+        "web_away",
         "worker_away",
         "beat_away",
         "exchange_clock_unmeasured",
@@ -197,14 +200,44 @@ def test_asking_again_within_a_second_costs_nothing(system: None, django_assert_
 def test_what_is_read_is_what_is_stored(system: None) -> None:
     strategy = make_strategy(Account.objects.get())
     make_order(make_operation(strategy), status="created")
-    Lane.objects.update(frozen_at=timezone.now(), frozen_reason="unsettled")
+    long_ago = timezone.now() - timedelta(minutes=3)
+    Lane.objects.update(frozen_at=timezone.now(), frozen_reason="unsettled", compared_at=long_ago)
     make_alarm(received_at=NOW - timedelta(days=400))
     vitals = read_vitals()
-    assert (vitals.uncompared, len(vitals.frozen), vitals.environments) == (1, 1, {"paper"})
+    assert (len(vitals.uncompared), len(vitals.frozen), vitals.environments) == (1, 1, {"paper"})
     assert vitals.waiting["alarm"] == NOW - timedelta(days=400)
     assert vitals.waiting["order"]
     assert vitals.waiting["in_flight"] is None
     assert vitals.free_bytes
+
+
+@pytest.mark.parametrize("columns", [{"is_active": False}, {"symbol": "ETH-USDT"}, {"active_until": NOW - 300 * DAY}])
+def test_a_lane_in_which_nobody_may_enter_stands_in_nobodys_way(system: None, columns: dict[str, Any]) -> None:
+    make_order(make_operation(make_strategy(Account.objects.get())), status="filled")
+    Lane.objects.update(frozen_at=timezone.now(), frozen_reason="unsettled", compared_at=LONG_AGO)
+    assert [each["reason"] for each in health.find_health()["because"]] == ["lanes_frozen", "lanes_not_compared"]
+    Strategy.objects.update(**columns)
+    assert health.find_health()["ready_to_trade"]
+
+
+def test_a_new_lane_compares_itself_and_many_frozen_ones_are_named_and_counted(system: None) -> None:
+    make_order(make_operation(make_strategy(Account.objects.get())), status="filled")
+    Lane.objects.update(compared_at=None)
+    assert health.find_health()["ready_to_trade"]
+    lanes = [{"account__name": "desk", "symbol": f"S{number}", "frozen_reason": "x"} for number in range(7)]
+    [fault] = obstacles(all_well(frozen=lanes), WELL, LONG_AGO)
+    assert fault.sentence == "7 lanes take no entries: desk S0, desk S1, desk S2, desk S3, desk S4 and others."
+
+
+def test_what_a_heart_found_is_there_for_pages_at_no_cost(system: None, django_assert_num_queries: Any) -> None:
+    assert health.health.latest() is None
+    watch.look_after(timezone.now())
+    with django_assert_num_queries(0):
+        latest = health.health.latest()
+    assert latest
+    assert latest["ready_to_trade"]
+    health.health._found_at -= 60
+    assert health.health.latest() is None
 
 
 def test_a_fault_is_told_once_and_ended_when_it_is_over() -> None:

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -10,8 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
+from django.utils import timezone
 
-from pelusa.processes import PortTaken, port_is_free, process_specs, refuse_taken_ports, web_is_live
+from pelusa.monitoring.heart import Heart
+from pelusa.monitoring.models import Heartbeat
+from pelusa.processes import PortTaken, is_beating, port_is_free, process_specs, refuse_taken_ports, web_is_live
+from pelusa.testing import DATABASES
 
 
 def names(tmp_path: Path, **changes: object) -> list[str]:
@@ -78,3 +84,26 @@ def test_where_nobody_listens_nobody_lives() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     assert not web_is_live(port)
+
+
+@pytest.mark.django_db(databases=DATABASES)
+def test_a_process_beats_while_its_heart_on_this_host_wrote_lately() -> None:
+    assert not is_beating("worker")
+    Heart("worker").beat()
+    assert is_beating("worker")
+    assert not is_beating("beat")
+    Heartbeat.objects.update(host="elsewhere")
+    assert not is_beating("worker")
+    Heartbeat.objects.update(host=Heart("worker").host, beat_at=timezone.now() - timedelta(minutes=1))
+    assert not is_beating("worker")
+
+
+def test_where_the_books_are_away_no_process_is_called_dead(
+    django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_args: Any, **_options: Any) -> None:
+        raise OperationalError
+
+    with django_db_blocker.unblock():
+        monkeypatch.setattr(Heartbeat.objects, "filter", lambda **_columns: SimpleNamespace(filter=away))
+        assert is_beating("worker")

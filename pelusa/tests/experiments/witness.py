@@ -193,6 +193,14 @@ def lanes() -> list[dict[str, Any]]:
     return list(Lane.objects.order_by("id").values("id", "symbol", "frozen_reason", "frozen_facts"))
 
 
+def notices() -> list[str]:
+    """Return the kind and the key of every notice that is current."""
+    from operations.models import Notice
+
+    current = Notice.objects.filter(current_key__isnull=False).order_by("id")
+    return list(current.values_list("current_key", flat=True))
+
+
 def _paper() -> Any:
     from pelusa.livesystem import PaperExchange
 
@@ -200,7 +208,7 @@ def _paper() -> Any:
 
 
 _MADE = (start_over, age, reconcile, store_unheard)
-_SEEN = (is_settled, unsettled, audit, resent, lags, alarms, decisions, orders, lanes)
+_SEEN = (is_settled, unsettled, audit, resent, lags, alarms, decisions, orders, lanes, notices)
 DEEDS: dict[str, Callable[..., Any]] = {deed.__name__: deed for deed in (*_MADE, *_SEEN)}
 
 
