@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
+from django.utils.functional import lazy
 from django.views.decorators.http import require_safe
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from kombu.exceptions import OperationalError
@@ -101,15 +102,19 @@ def found_in(vitals: Vitals, servers: dict[str, dict[str, Any]]) -> dict[str, An
     vitals = replace(vitals, beats={**vitals.beats, Heartbeat.Kind.WEB: vitals.now})
     ms = round((timezone.now() - vitals.now).total_seconds() * 1000, 1)
     rows = {
-        name: {"ok": False, "reason": faults[0].sentence} if faults else {"ok": True, "ms": ms}
+        name: {"ok": False, "reason": _sentence(faults[0])} if faults else {"ok": True, "ms": ms}
         for name, faults in _by_row(vitals, faults_of(vitals, {}, LONG_AGO)).items()
     }
     return _told(servers | rows, obstacles(vitals, servers, LONG_AGO))
 
 
 def _told(checks: dict[str, dict[str, Any]], because: list[Fault]) -> dict[str, Any]:
-    told = [{"reason": fault.kind, "detail": fault.sentence} for fault in because]
+    told = [{"reason": fault.kind, "detail": _sentence(fault)} for fault in because]
     return {"checks": checks, "ready_to_trade": not told, "because": told}
+
+
+# Said when it is shown, in the language of whoever reads what was kept for all
+_sentence: Callable[[Fault], str] = lazy(lambda fault: fault.sentence, str)
 
 
 def _by_row(vitals: Vitals, faults: list[Fault]) -> dict[str, list[Fault]]:

@@ -55,6 +55,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         ),
         _group(
             _("System"),
+            _at(_("Health"), "monitor_heart", "health_page", "operations.view_order"),
             _at(_("Doctor"), "stethoscope", "doctor", "operations.pull_killswitch"),
             _list(_("Channels"), "send", "pelusa", "channel"),
             _list(_("Messages"), "outbox", "pelusa", "message"),

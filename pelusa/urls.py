@@ -24,7 +24,7 @@ from pelusa.doctor.page import doctor
 from pelusa.doctor.proxy import SeenView
 from pelusa.health import Ready, live
 from pelusa.monitoring.metrics import MetricsView
-from pelusa.office import chart, composer, export, overview, why
+from pelusa.office import chart, composer, export, health_page, overview, why
 from strategies.api import StrategyViewSet
 
 api = DefaultRouter()
@@ -56,7 +56,12 @@ urlpatterns = [
         name="object_history",
     ),
     path("admin/doctor/", admin.site.admin_view(doctor), name="doctor"),
-    path("admin/", include(overview.urls() + why.urls() + chart.urls() + composer.urls() + export.urls())),
+    path(
+        "admin/",
+        include(
+            overview.urls() + why.urls() + chart.urls() + composer.urls() + export.urls() + health_page.urls(),
+        ),
+    ),
     path("admin/", admin.site.urls),
     path("i18n/setlang/", set_language, name="set_language"),
     # With and without the last slash: TradingView would not repeat the body after a redirect

@@ -67,10 +67,15 @@ class Heart:
                 self.beat()
                 keep_tallies()
                 look_after(self.started_at)
-                self._is_away = False
+                self._say_back()
             except DatabaseError as error:
                 self._say_away(error)
             time.sleep(EVERY)
+
+    def _say_back(self) -> None:
+        if self._is_away:
+            logger.info("{}: beats again", self.name)
+        self._is_away = False
 
     def _say_away(self, error: DatabaseError) -> None:
         if not self._is_away:

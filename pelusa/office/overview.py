@@ -21,6 +21,7 @@ from alarms.admin import lines_of
 from alarms.models import Alarm
 from operations.killswitch import all_switches, halt
 from operations.models import Notice
+from pelusa.office.health_page import latest_for
 from pelusa.office.holdings import holdings
 from pelusa.office.tiles import tile_groups
 from pelusa.office.worth import account_cards
@@ -37,8 +38,8 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def now_of(request: HttpRequest) -> dict[str, Any]:
-    """Return what changes from one moment to the next: the brake, what is wrong, what is held."""
-    found: dict[str, Any] = {}
+    """Return what changes from one moment to the next: health, the brake, what is wrong, what is held."""
+    found: dict[str, Any] = latest_for(request)
     if request.user.has_perm("operations.view_killswitch"):
         found |= {"switches": [switch for switch in all_switches() if switch.is_on], "halt": halt()}
     if request.user.has_perm("operations.view_notice"):

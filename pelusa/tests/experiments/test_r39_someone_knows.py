@@ -20,6 +20,9 @@ from pelusa.tests.experiments.rig import PATIENCE, SCALE, TIMEOUT, Rig, RiggedSy
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(TIMEOUT), pytest.mark.xdist_group("r39")]
 
 TOLD_WITHIN = 90.0
+EVERYBODY = {"web", "worker", "beat"}
+# What hearts say once when the books take no beat, and when they do again
+AWAY, BACK = "nobody can be told that it lives", "beats again"
 NOTICE_OF = {
     "web": "web_away:system",
     "worker0": "worker_away:system",
@@ -165,14 +168,17 @@ def test_r39_without_the_books_nothing_can_be_written_and_the_answer_and_the_log
     began, logged = time.monotonic(), len(log_of(rig))
     with away(rig, "default", how):
         said = seconds_until(lambda: ready(rig, client)["http"] == 503, began, lambda: ready(rig, client))
-        told = seconds_until(lambda: sighs(rig, logged) == {"web", "worker", "beat"}, began, lambda: sighs(rig, logged))
+        told = seconds_until(
+            lambda: who_said(rig, AWAY, logged) == EVERYBODY, began, lambda: who_said(rig, AWAY, logged)
+        )
     back = time.monotonic()
     ended = seconds_until(lambda: is_well(rig, client), back, lambda: (rig.witness.ask("notices"), ready(rig, client)))
+    seconds_until(lambda: who_said(rig, BACK, logged) == EVERYBODY, back, lambda: who_said(rig, BACK, logged))
     print(
         f"books {how}: /health/ready after {said:.1f} s, every log after {told:.1f} s, over {ended:.1f} s after return"
     )
 
 
-def sighs(rig: Rig, logged: int) -> set[str]:
-    """Return the kinds of processes whose hearts have said that nobody takes their beat."""
-    return set(re.findall(r"(web|worker|beat) \S+: nobody can be told that it lives", log_of(rig)[logged:]))
+def who_said(rig: Rig, words: str, logged: int) -> set[str]:
+    """Return the kinds of processes whose hearts have said so since."""
+    return set(re.findall(rf"(web|worker|beat) \S+: {words}", log_of(rig)[logged:]))
