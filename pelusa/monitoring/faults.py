@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from exchange.clock import TOLERANCE
+from exchange.models import Account
 from operations.limits import CEILINGS
 from operations.models import Notice
 from pelusa.doctor.machine import EMPTY_BYTES
@@ -146,6 +147,10 @@ def _of_accounts(vitals: Vitals) -> Iterator[Fault]:
     for each in vitals.accounts:
         if CEILINGS.index(each["environment"]) > CEILINGS.index(ceiling):
             yield Fault("above_ceiling", each["name"], {"environment": each["environment"], "ceiling": ceiling})
+        if each["may_withdraw"]:
+            yield Fault("key_may_withdraw", each["name"], {"account": each["name"]})
+        elif each["environment"] == Account.Environment.LIVE and each["rights_read_at"] is None:
+            yield Fault("key_not_checked", each["name"], {"account": each["name"]})
 
 
 def _of_lanes(vitals: Vitals) -> Iterator[Fault]:

@@ -54,7 +54,9 @@ def read_vitals() -> Vitals:
         now,
         beats={kind: beat_at for kind, beat_at, _ in rows},
         works={kind: worked_at for kind, _, worked_at in rows},
-        accounts=list(Account.objects.filter(is_active=True).values("id", "name", "environment")),
+        accounts=list(
+            Account.objects.filter(is_active=True).values("id", "name", "environment", "may_withdraw", "rights_read_at")
+        ),
         clocks={environment: (offset, at) for environment, offset, at in clocks},
         switches=list(
             KillSwitch.objects.filter(is_on=True).values("account_id", "account__name", "changed_by", "reason")

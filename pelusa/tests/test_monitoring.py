@@ -38,12 +38,17 @@ LONG_AGO = NOW - DAY
 WELL: dict[str, dict[str, Any]] = {"broker": {"ok": True, "ms": 1.0}, "database default": {"ok": True, "ms": 1.0}}
 
 
+def account(**columns: Any) -> dict[str, Any]:
+    known = {"may_withdraw": False, "rights_read_at": None}
+    return {"id": 1, "name": "desk", "environment": "paper"} | known | columns
+
+
 def all_well(**columns: Any) -> Vitals:
     seen: dict[str, Any] = {"web": NOW, "worker": NOW, "beat": NOW}
     defaults: dict[str, Any] = {
         "beats": seen,
         "works": seen,
-        "accounts": [{"id": 1, "name": "desk", "environment": "paper"}],
+        "accounts": [account()],
         "clocks": {"paper": (20, NOW)},
         "free_bytes": 10**11,
     }
@@ -88,8 +93,9 @@ def test_where_all_is_well_nothing_is_wrong() -> None:
         (all_well(clocks={}), "exchange_clock_unmeasured"),
         (all_well(waiting={"alarm": ago(70)}), "work_lags"),
         (all_well(accounts=[]), "no_active_account"),
+        (all_well(accounts=[account(may_withdraw=True)]), "key_may_withdraw"),
         (
-            all_well(accounts=[{"id": 1, "name": "desk", "environment": "live"}], clocks={"live": (0, NOW)}),
+            all_well(accounts=[account(environment="live", rights_read_at=NOW)], clocks={"live": (0, NOW)}),
             "above_ceiling",
         ),
         (all_well(halted={"by": "PELUSA_HALT", "why": ""}), "halted"),
@@ -102,6 +108,13 @@ def test_each_thing_that_is_wrong_stands_in_the_way_with_its_word_and_a_sentence
     assert fault.kind == kind
     assert fault.sentence[0].isupper() or fault.sentence[0].isdigit()
     assert fault.sentence.endswith((".", "?", ". "))
+
+
+def test_a_live_key_that_was_never_read_stands_in_the_way(settings: Any) -> None:
+    settings.PELUSA_TRADING = "live"
+    [fault] = obstacles(all_well(accounts=[account(environment="live")], clocks={"live": (0, NOW)}), WELL, LONG_AGO)
+    assert fault.kind == "key_not_checked"
+    assert "exits only" in fault.sentence
 
 
 def test_a_full_disk_and_a_slow_database_are_told_and_do_not_stop_trading() -> None:
