@@ -18,10 +18,17 @@ import pytest
 import redis
 import requests
 from cryptography.fernet import Fernet
+from django.db import connections
+from loguru import logger
 
+from exchange.models import Account
+from pelusa import logs
 from pelusa.livesystem import DATABASES, ROOT, LiveSystem, wait_until
+from pelusa.notifications.models import Channel
 from pelusa.supervisor import Supervisor
 from pelusa.testing import alarm_body
+from pelusa.tests.browsing import browser_of
+from pelusa.tests.making import client_of
 
 QUEUE = "pelusa:celery"
 # By where each is planted
@@ -279,6 +286,42 @@ def channel_failed(system: LiveSystem) -> bool:
 
 def metrics(system: LiveSystem, api: Any) -> str:
     return str(api.session.get(f"{system.url}/metrics", timeout=10).text)
+
+
+@pytest.mark.django_db(databases=DATABASES)
+def test_s13_on_sqlite_what_was_planted_is_in_no_column_answer_or_line() -> None:
+    written: list[str] = []
+    sink = logger.add(lambda message: written.append(str(message.record)), level="TRACE", format="{message}")
+    logger.configure(patcher=logs.patch)
+    api, browser = client_of("superuser"), browser_of()
+    keys = {"api_key": PLANTED["account key"], "api_secret": PLANTED["account secret"]}
+    answers = [api.post("/api/v1/accounts/", {"name": "planted", **keys}, format="json").content]
+    Channel.objects.create(name="planted", url=f"json://127.0.0.1:9/{PLANTED['channel token']}")
+    (account,) = Account.objects.all()
+    try:
+        raise RuntimeError(f"broke with {account.api_key} and {Channel.objects.get().url}")
+    except RuntimeError:
+        logger.bind(account=account.api_secret).exception("planted {}", account.__dict__)
+    answers += [api.get(f"/api/v1/{each}/").content for each in ("accounts", "audit", "notices")]
+    answers += [browser.get(page, follow=True).content for page in PAGES]
+    logger.remove(sink)
+    searched = {"lines": "".join(written), "answers": str(answers), "columns": columns_of_all_tables()}
+    assert all("planted" in text for text in searched.values())
+    assert not [(where, name) for where, text in searched.items() for name, each in PLANTED.items() if each in text]
+
+
+PAGES = [f"/admin/{each}/" for each in ("exchange/account", "exchange/account/1/change", "pelusa/channel")]
+PAGES += ["/admin/pelusa/auditentry/", "/metrics"]
+
+
+def columns_of_all_tables() -> str:
+    told = []
+    for alias in DATABASES:
+        with connections[alias].cursor() as cursor:
+            for table in connections[alias].introspection.table_names(cursor):
+                cursor.execute(f"SELECT * FROM {connections[alias].ops.quote_name(table)}")
+                told.append(str(cursor.fetchall()))
+    return "".join(told)
 
 
 LOOKS_SECRET = re.compile(
