@@ -17,7 +17,7 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-mysql test-browser experiments chaos bench coverage lint format up down clean
+.PHONY: help demo run test test-mysql test-browser screenshots experiments chaos bench coverage lint format up down clean
 
 help:
 	@echo "make demo        see it work: everything embedded, real alarms become paper orders (ONCE=1: then stop)"
@@ -25,6 +25,7 @@ help:
 	@echo "make test        the test suite on SQLite and the embedded broker"
 	@echo "make test-mysql  the same, and the tests of real servers, on MySQL and Redis"
 	@echo "make test-browser  the back office in Debian's Chromium, at desk and phone width, in both languages"
+	@echo "make screenshots take every page's picture, at desk and phone width, in both languages, for the README"
 	@echo "make chaos       everything dies at random while alarms arrive; no order may be doubled or lost (SHORT=1)"
 	@echo "make bench       every goal of docs/performance.md beside its floor, at size, in about 25 minutes (SHARE=0.01)"
 	@echo "make lint        formatter, linter, types, import rule, migrations, check --deploy"
@@ -45,6 +46,10 @@ test-mysql: .venv/.dev .venv/.mysql
 
 test-browser: .venv/.dev
 	@$(ON) embedded $(RUN) -m pytest -m browser pelusa/tests/browser $(ARGS)
+
+# Into docs/screenshots/: every page with a day's data, at both widths and in both languages
+screenshots: .venv/.dev
+	@$(ON) embedded $(RUN) -m pelusa.tests.browser.screenshots
 
 experiments: .venv/.dev .venv/.mysql
 	@$(ON) servers $(RUN) -m pytest -m "" pelusa/tests/experiments $(ARGS)

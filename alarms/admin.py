@@ -151,6 +151,7 @@ class SinceReceived(Since):
 class AlarmAdmin(Ledger):
     """The list says what became of each alarm; its page says why, step by step."""
 
+    when_empty = _("TradingView posts alarms to the webhook; the composer of each strategy says what to paste there.")
     list_display = ("received", "what", "ticker", "interval", "strategy", "state", "outcome")
     list_filter = (SinceReceived, ByTicker, ByStrategy, ByOutcome, ByReason, "status", "kind", "action", "leg")
     search_fields = ("ticker", "strategy", "reason", "raw")

@@ -112,6 +112,7 @@ class SinceFilled(Since):
 class OperationAdmin(Ledger):
     """The live ones first; closing is the one thing that a person may do, and it goes through the lifecycle."""
 
+    when_empty = _("An operation begins when an alarm opens a leg of a strategy.")
     list_display = (
         "number",
         "state",
@@ -326,6 +327,7 @@ def decisions_of(operation: Operation) -> list[DecisionLine]:
 class DecisionAdmin(Ledger):
     """Every answer of every strategy, with its reason as a sentence."""
 
+    when_empty = _("Each strategy that an alarm concerns decides once, and says why.")
     list_display = (
         time_column("created_at", _("Decided (UTC)")),
         "strategy",
@@ -377,6 +379,7 @@ class DecisionAdmin(Ledger):
 class OrderAdmin(Ledger):
     """Every instruction to the exchange; its page tells its life."""
 
+    when_empty = _("Orders follow from decisions, and from stops and targets.")
     list_display = (
         time_column("created_at", _("Ordered (UTC)")),
         "role",
@@ -488,6 +491,7 @@ class LaneAdmin(Ledger):
 class FillAdmin(Ledger):
     """Every execution, as the exchange reported it."""
 
+    when_empty = _("Each execution at the exchange comes here, by its own trade id.")
     list_display = (
         time_column("filled_at", _("Filled (UTC)")),
         "what",

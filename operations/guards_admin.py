@@ -160,6 +160,7 @@ class LimitsForm(forms.ModelForm):
 class LimitsAdmin(ModelAdmin):
     """What may be lost or risked at most; all rows that concern an entry apply."""
 
+    when_empty = _("Without limits an entry is as large as its strategy says. Begin with one for everything.")
     form = LimitsForm
     list_display = ("of_whom", "in_short", "schedule")
     list_filter = (ByAccount,)
@@ -253,6 +254,7 @@ class Current(admin.SimpleListFilter):
 class NoticeAdmin(Ledger):
     """What a human must know: raised once, ended when it is over, never deleted."""
 
+    when_empty = _("What needs a person is said here, on the first page and to every channel.")
     list_display = (
         time_column("raised_at", _("Raised (UTC)")),
         "importance",

@@ -52,7 +52,8 @@ class AddressRuleAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """List the rules below those of the environment, which no page changes."""
-        own = {"environment": environment_lines(), "observes_only": settings.IP_OBSERVE_ONLY}
+        # Not `environment`: the badge in the page's head is called so
+        own = {"lines_of_environment": environment_lines(), "observes_only": settings.IP_OBSERVE_ONLY}
         return super().changelist_view(request, (extra_context or {}) | own)
 
     def changeform_view(

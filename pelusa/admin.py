@@ -35,6 +35,8 @@ from pelusa.notifications import admin as notifications_admin  # noqa: F401  it 
 for _model in (User, Group, AuthToken, ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule):
     admin.site.unregister(_model)
 
+admin.site.login_template = "pelusa/login.html"
+
 PRIVILEGES = ("is_superuser", "is_staff", "groups", "user_permissions")
 
 

@@ -137,6 +137,7 @@ class _Messages(TabularInline):
 class ChannelAdmin(ModelAdmin):
     """Where somebody is told what happens."""
 
+    when_empty = _("A channel tells you elsewhere what needs you: Telegram, mail, a chat.")
     form = ChannelForm
     list_display = ("name", "is_active", "least_level", "language", "has_address", "health")
     list_filter = ("is_active",)

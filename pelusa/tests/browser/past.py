@@ -7,13 +7,18 @@ from decimal import Decimal
 from django.utils import timezone
 
 from exchange.equity import moment_of, take_points
-from exchange.models import Account, EquityPoint
+from exchange.models import Account, EquityPoint, EquitySnapshot
 
 POINTS = 24 * 12
 
 
 def draw_a_day() -> None:
-    """Write a day's points of every account up to the newest, a slow wave that ends where the account stands."""
+    """Write a day's points of every account up to the newest, a slow wave that ends where the account stands.
+
+    What was taken before the scenery pinned its prices is of another market, and goes.
+    """
+    EquityPoint.objects.all().delete()
+    EquitySnapshot.objects.all().delete()
     take_points(timezone.now())
     for account in Account.objects.filter(is_active=True):
         newest = EquityPoint.objects.filter(account=account).order_by("-taken_at").first()

@@ -16,12 +16,12 @@ EQUITY = "from pelusa.tests.browser.past import draw_a_day; draw_a_day()"
 
 def play(office: Office) -> None:
     """Fill the office: what is held and was lost, every kind of refusal, what needs a person, candles with a gap."""
-    office.manage("shell", "-v", "0", "-c", EQUITY)
     _keep_candles(office)
     _trade(office)
     _be_refused(office)
     _run_wild(office)
     office.paper.control("prices", **{"ETH-USDT": "3036.5", "BTC-USDT": "49420"})
+    office.manage("shell", "-v", "0", "-c", EQUITY)
 
 
 def make_strategy(office: Office, name: str, alarm_name: str, ticker: str, **columns: Any) -> int:
