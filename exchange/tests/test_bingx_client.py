@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from loguru import logger
 
-from exchange import bingx
+from exchange import bingx, tallies
 from exchange.bingx import BingX, KeyPermission
 from exchange.errors import (
     Duplicate,
@@ -624,6 +624,18 @@ def closed_port() -> int:
 def test_a_closed_port_means_not_sent():
     with pytest.raises(NotSent):
         client_of(f"http://127.0.0.1:{closed_port()}").place_order(ENTRY)
+
+
+def test_what_went_wrong_is_counted_by_kind_and_endpoint_and_nothing_of_it_by_what_the_exchange_said(server):
+    tallies.take()
+    server.respond = lambda _: refusal(101204, "Insufficient margin of somebody")
+    with pytest.raises(Refused):
+        client_of(server).place_order(ENTRY)
+    with pytest.raises(NotSent):
+        client_of(f"http://127.0.0.1:{closed_port()}").place_order(ENTRY)
+    endpoint = ("endpoint", "POST /openApi/swap/v2/trade/order")
+    errors = {labels: amount for (name, labels), amount in tallies.take().items() if name == "exchange_errors"}
+    assert errors == {(endpoint, ("kind", "Refused")): 1, (endpoint, ("kind", "NotSent")): 1}
 
 
 def test_a_name_that_does_not_resolve_means_not_sent():

@@ -58,7 +58,7 @@ class MetricsView(APIView):
 
     @extend_schema(operation_id="metrics", responses={(200, "text/plain"): str})
     def get(self, request: Request) -> Response:
-        """Return what all processes kept; what they counted since their last beat, ten seconds ago at most, is ours."""
+        """Return what all processes kept: this one until now, the others until they last beat."""
         keep_tallies()
         registry = CollectorRegistry()
         registry.register(Rows())

@@ -8,6 +8,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connections
 from django.test import Client
+from django.utils import timezone
+from prometheus_client import generate_latest
 
 from alarms import tasks as alarm_tasks
 from alarms.models import Alarm
@@ -20,6 +22,9 @@ from operations import tasks
 from operations.lifecycle import close_by_hand
 from operations.models import Lane, Limits, Operation, Order
 from operations.states import OrderStatus
+from pelusa.monitoring import silence, watch
+from pelusa.monitoring.heart import Heart
+from pelusa.monitoring.metrics import Rows
 from pelusa.testing import DATABASES, PaperExchange, alarm_body, list_instruments, make_account, make_strategy
 from pelusa.tests.browsing import browser_of
 from pelusa.tests.plans import BIG, Plans, explained
@@ -208,6 +213,21 @@ def test_the_overview_page_scans_nothing(strategy: Strategy, monkeypatch: pytest
     with explained() as plans:
         answers = [browser.get(f"/admin/{part}") for part in ("", "overview/now/", "overview/alarms/")]
     assert [answer.status_code for answer in answers] == [200] * 3
+    check(plans, "alarms_alarm", "operations_decision", "operations_order", "operations_operation")
+
+
+def test_hearts_the_sweep_of_silence_and_scrapes_scan_nothing(strategy: Strategy) -> None:
+    """At most as many orders are read as wait, and of alarms the oldest that waits and the newest of each strategy."""
+    open_one(strategy)
+    Strategy.objects.update(expects_alarm_every=60)
+    with explained() as plans:
+        Heart("web").beat()
+        watch.look_after(timezone.now())
+        silence.look_for_silence()
+        answer = browser_of().get("/admin/health/now/")
+        scraped = generate_latest(Rows())
+    assert answer.status_code == 200
+    assert b"pelusa_ready_to_trade" in scraped
     check(plans, "alarms_alarm", "operations_decision", "operations_order", "operations_operation")
 
 

@@ -211,3 +211,16 @@ def test_the_page_of_a_strategy_costs_the_same_with_both_legs() -> None:
     one = queries_of(lambda: browser.get(change_page(strategy)))
     Leg.objects.create(strategy=strategy, name="short", entry_interval="5m", close_interval="5m", size=1)
     assert queries_of(lambda: browser.get(change_page(strategy))) == one <= 12
+
+
+def test_how_often_a_strategy_expects_an_alarm_is_a_choice_with_bounds() -> None:
+    strategy = make_strategy()
+    assert "Empty: silence is no news" in browser_of().get(change_page(strategy)).content.decode()
+    for wrong in ("0", "600000", "often"):
+        answer = browser_of("trader").post(change_page(strategy), edited(strategy, expects_alarm_every=wrong))
+        assert "expects_alarm_every" in complaints(answer)
+    for given, stored in (("90", 90), ("", None)):
+        answer = browser_of("trader").post(change_page(strategy), edited(strategy, expects_alarm_every=given))
+        assert answer.status_code == 302
+        strategy.refresh_from_db()
+        assert strategy.expects_alarm_every == stored
