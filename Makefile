@@ -17,7 +17,7 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-mysql test-browser screenshots experiments chaos bench coverage lint format up down clean
+.PHONY: help demo run test test-mysql test-browser screenshots experiments chaos bench coverage lint format up down image-test clean
 
 help:
 	@echo "make demo        see it work: everything embedded, real alarms become paper orders (ONCE=1: then stop)"
@@ -29,7 +29,8 @@ help:
 	@echo "make chaos       everything dies at random while alarms arrive; no order may be doubled or lost (SHORT=1)"
 	@echo "make bench       every goal of docs/performance.md beside its floor, at size, in about 25 minutes (SHARE=0.01)"
 	@echo "make lint        formatter, linter, types, import rule, migrations, check --deploy"
-	@echo "make up, down    docker compose: MySQL, Redis, web, worker, beat"
+	@echo "make up, down    docker compose: Caddy, MySQL, Redis, web, worker, beat, backups (docs/deploy.md)"
+	@echo "make image-test  the Dockerfile's steps in a bare Debian tree, as root, in some minutes"
 
 demo: .venv/.runtime
 	@PELUSA_STOP_WITH_PARENT=1 exec $(RUN) manage.py demo $(if $(filter-out 0,$(ONCE)),--once)
@@ -87,13 +88,16 @@ up: .env
 down:
 	docker compose down
 
+image-test:
+	@$(PYTHON) .ci/image.py
+
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
 .env:
-	@umask 077 && password=$$($(PYTHON) -c "import secrets; print(secrets.token_urlsafe(24))") \
-		&& sed "s/^MYSQL_PASSWORD=$$/MYSQL_PASSWORD=$$password/" .env.example > $@
-	@echo "wrote .env with a new database password"
+	@umask 077 && $(PYTHON) -c "import re, secrets; print(re.sub('(?m)^(MYSQL_PASSWORD|BACKUP_PASSPHRASE)=$$', \
+		lambda line: line[0] + secrets.token_urlsafe(24), open('.env.example').read()), end='')" > $@
+	@echo "wrote .env with a new database password and a passphrase for backups: keep a copy of it apart"
 
 # What follows installs. A stamp is written last, so that an interrupted installation is taken up again.
 

@@ -1,5 +1,6 @@
 """Read settings from the environment so that a bad value stops the start with its name."""
 
+import re
 import secrets
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -12,6 +13,10 @@ from environ import Env
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Network = IPv4Network | IPv6Network
+
+SHORTEST_PASSPHRASE = 16
+
+HOST_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 MYSQL_OPTIONS = {
     "charset": "utf8mb4",
@@ -69,6 +74,14 @@ def comma_list(value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def host_name(name: str, value: str) -> str:
+    """Return a host's name in lower case, or stop with the name: it ends up in lists of what is believed."""
+    host = value.strip().lower()
+    if len(host) > 253 or not HOST_NAME.fullmatch(host):
+        raise ImproperlyConfigured(f"{name}: must be a host's name like pelusa.example.com, was {value!r}")
+    return host
+
+
 def http_url(name: str, value: str) -> str:
     """Return a base address without a last slash, or stop with the name."""
     parts = urlsplit(value.strip())
@@ -89,6 +102,13 @@ def exchange_url(name: str, value: str, hosts: tuple[str, ...]) -> str:
     if not (is_theirs or is_here):
         raise ImproperlyConfigured(f"{name}: must be one of {', '.join(f'https://{host}' for host in hosts)}")
     return url
+
+
+def passphrase(name: str, value: str) -> str:
+    """Return it, empty for none; stop with the name when it is so short that it can be tried out."""
+    if 0 < len(value) < SHORTEST_PASSPHRASE:
+        raise ImproperlyConfigured(f"{name}: must have {SHORTEST_PASSPHRASE} characters or more")
+    return value
 
 
 def networks(name: str, value: str) -> list[Network]:

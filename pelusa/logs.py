@@ -320,7 +320,7 @@ def take_logger(name: str) -> None:
 def _mask_settings() -> None:
     from django.conf import settings
 
-    mask(settings.SECRET_KEY, settings.BINGX_API_KEY, settings.BINGX_API_SECRET)
+    mask(settings.SECRET_KEY, settings.BINGX_API_KEY, settings.BINGX_API_SECRET, settings.BACKUP_PASSPHRASE)
     mask(*settings.WEBHOOK_SECRETS, *settings.FIELD_ENCRYPTION_KEYS)
     for database in settings.DATABASES.values():
         # The compose file's default password is the project's name: a mask on it would make every line unreadable

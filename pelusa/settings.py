@@ -18,10 +18,12 @@ from pelusa.environment import (
     comma_list,
     database,
     exchange_url,
+    host_name,
     http_url,
     kept_secret,
     networks,
     one_of,
+    passphrase,
     whole_number,
     yes_or_no,
 )
@@ -40,11 +42,15 @@ VAR_DIR = Path(setting("VAR_DIR", str(BASE_DIR / "var"))).resolve()
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 TESTING = Path(sys.argv[0]).name in ("pytest", "py.test") or "pytest" in sys.modules
 
+# The name that people and TradingView know us by, over HTTPS; what follows from it need not be said again
+PELUSA_DOMAIN = host_name("PELUSA_DOMAIN", _domain) if (_domain := setting("PELUSA_DOMAIN", "")) else ""
+_address = f"https://{PELUSA_DOMAIN}" if PELUSA_DOMAIN else ""
+
 # Django
 SECRET_KEY = setting("SECRET_KEY", "") or kept_secret(VAR_DIR / "secret_key", lambda: secrets.token_urlsafe(50))
 DEBUG = yes_or_no("DEBUG", setting("DEBUG", "off"))
-ALLOWED_HOSTS = comma_list(setting("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"))
-CSRF_TRUSTED_ORIGINS = comma_list(setting("CSRF_TRUSTED_ORIGINS", ""))
+ALLOWED_HOSTS = comma_list(setting("ALLOWED_HOSTS", f"{PELUSA_DOMAIN},localhost,127.0.0.1,[::1]"))
+CSRF_TRUSTED_ORIGINS = comma_list(setting("CSRF_TRUSTED_ORIGINS", _address))
 PORT = whole_number("PORT", setting("PORT", "8000"), least=1, most=65535)
 
 INSTALLED_APPS = [
@@ -151,11 +157,16 @@ STORAGES = {
     "staticfiles": {"BACKEND": _manifest},
 }
 
+# Backups
+BACKUP_DIR = Path(setting("BACKUP_DIR", str(VAR_DIR / "backups"))).resolve()
+BACKUP_KEEP = whole_number("BACKUP_KEEP", setting("BACKUP_KEEP", "14"), least=1, most=10_000)
+BACKUP_PASSPHRASE = passphrase("BACKUP_PASSPHRASE", setting("BACKUP_PASSPHRASE", ""))
+
 # Where people reach the back office, for links in messages; empty: no links
-PELUSA_URL = http_url("PELUSA_URL", _url) if (_url := setting("PELUSA_URL", "")) else ""
+PELUSA_URL = http_url("PELUSA_URL", _url) if (_url := setting("PELUSA_URL", _address)) else ""
 
 # Sessions and headers
-BEHIND_TLS = yes_or_no("BEHIND_TLS", setting("BEHIND_TLS", "off"))
+BEHIND_TLS = yes_or_no("BEHIND_TLS", setting("BEHIND_TLS", "on" if PELUSA_DOMAIN else "off"))
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True

@@ -58,9 +58,11 @@ class OwnWeb(Web):
 
 
 @contextmanager
-def running_web(home: Path, changed: Mapping[str, str], *, threads: int = 2) -> Iterator[OwnWeb]:
+def running_web(
+    home: Path, changed: Mapping[str, str], *, threads: int = 2, port: int | None = None
+) -> Iterator[OwnWeb]:
     """Run one process with so many threads for the length of the block, on settings that differ in `changed`."""
-    port = free_port()
+    port = port or free_port()
     argv = ["-m", "gunicorn", "pelusa.wsgi", "-w", "1", "--threads", str(threads), "-b", f"127.0.0.1:{port}"]
     output = home / "output"
     ours = {"VAR_DIR": str(home), "PORT": str(port), "LOG_JSON": "on", "DJANGO_SETTINGS_MODULE": "pelusa.settings"}

@@ -1,0 +1,1 @@
+"""Backups of the three databases: made while everything runs, sealed, and put back when nothing does."""
