@@ -23,7 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 SUITE = "bookworm"
 # As little as `FROM python:…-slim` brings, for the steps that come after it
 BASE = "apt-get update && apt-get install -y --no-install-recommends python3 python3-venv python3-dev"
-NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt")
+# How this machine reaches the registries; the authorities under a name that no package writes to
+AUTHORITIES = "/etc/image-test-authorities.crt"
+NETWORK = {
+    "/etc/resolv.conf": "/etc/resolv.conf",
+    "/etc/hosts": "/etc/hosts",
+    "/etc/ssl/certs/ca-certificates.crt": AUTHORITIES,
+}
 PRODUCTION = {"PELUSA_DOMAIN": "pelusa.example.com", "TRUSTED_PROXIES": "172.30.81.2"}
 
 
@@ -83,9 +89,9 @@ def mirror() -> list[str]:
 
 
 def prepare(bare: Stage) -> None:
-    for path in NETWORK:
+    for path, there in NETWORK.items():
         if Path(path).exists():
-            target = bare.tree / path.lstrip("/")
+            target = bare.tree / there.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
     bare.run(BASE)
@@ -140,7 +146,7 @@ def context() -> list[str]:
 
 def clean() -> dict[str, str]:
     """Return an environment with nothing of ours but how packages are reached."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE")}
+    kept = {name: value for name, value in os.environ.items() if name == "PIP_INDEX_URL"} | {"PIP_CERT": AUTHORITIES}
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {"PATH": path, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", **kept}
 

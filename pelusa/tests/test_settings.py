@@ -117,3 +117,20 @@ def test_no_key_is_ever_sent_elsewhere(url: str) -> None:
 def test_the_exchange_and_this_machine_may_be_named(url: str) -> None:
     """S19."""
     assert exchange_url("BINGX_URL", url, HOSTS) == url.rstrip("/")
+
+
+def test_what_follows_from_the_domain_need_not_be_said_again(tmp_path: Path) -> None:
+    names = "ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS BEHIND_TLS PELUSA_URL SECURE_SSL_REDIRECT"
+    code = f"from django.conf import settings as s; print(*(getattr(s, name) for name in '{names}'.split()), sep='|')"
+
+    def told(**env: str) -> str:
+        clean = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path), "ENV_FILE": os.devnull}
+        argv = [sys.executable, "-c", code]
+        known = clean | {"DJANGO_SETTINGS_MODULE": "pelusa.settings"} | env
+        return subprocess.run(argv, cwd=ROOT, env=known, capture_output=True, text=True, check=True).stdout.strip()
+
+    hosts = "['pelusa.example.com', 'localhost', '127.0.0.1', '[::1]']"
+    address = "https://pelusa.example.com"
+    assert told(PELUSA_DOMAIN="Pelusa.example.com") == f"{hosts}|['{address}']|True|{address}|True"
+    assert told() == "['localhost', '127.0.0.1', '[::1]']|[]|False||False"
+    assert told(PELUSA_DOMAIN="pelusa.example.com", BEHIND_TLS="off").split("|")[2] == "False"
