@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from alarms.again_admin import ProcessesAgain
 from alarms.models import Alarm
 from alarms.timeline import sentence_of, tell, words_of
 from exchange import backoffice
@@ -148,7 +149,7 @@ class SinceReceived(Since):
 
 
 @admin.register(Alarm)
-class AlarmAdmin(Ledger):
+class AlarmAdmin(ProcessesAgain, Ledger):
     """The list says what became of each alarm; its page says why, step by step."""
 
     when_empty = _("TradingView posts alarms to the webhook; the composer of each strategy says what to paste there.")

@@ -25,7 +25,7 @@ from market.backfills_admin import PlainForm, progress_bar, shown_row
 from market.chart import series_of, trouble_of
 from market.coverage import coverage
 from market.coverage_bar import draw_bar
-from market.models import Kline, Series
+from market.models import Backfill, Kline, Series
 from market.moments import read_end, read_start
 from market.paging import probable_now
 from market.spans import Span, count
@@ -33,6 +33,8 @@ from market.summary import Summary, span_of, summaries
 from pelusa.doorbell import ring_on_commit
 
 CANDLES_SHOWN, GAPS_SHOWN, BACKFILLS_SHOWN = 20, 50, 10
+# At once, of a series that nobody follows
+GAPS_FILLED = 10
 
 
 class MomentField(forms.CharField):
@@ -155,12 +157,29 @@ def _unfollow(series: Series, user: Any, said: dict[str, Any]) -> Any:
 
 
 def _repair(series: Series, user: Any, said: dict[str, Any]) -> Any:
-    repair_now(series)
-    return _("All of %(series)s is gone through now.") % {"series": series}
+    if series.is_followed:
+        repair_now(series)
+        return _("All of %(series)s is gone through now, and what is missing is fetched.") % {"series": series}
+    return _fill(series, user)
+
+
+def _fill(series: Series, user: Any) -> Any:
+    """Begin a backfill of each gap, the newest first: a series that nobody follows is not brought up to now."""
+    span = span_of(series, probable_now())
+    missing = coverage(series, since=span.start, until=span.stop).missing
+    if not missing:
+        raise ValueError(_("Nothing is missing"))
+    for gap in missing[: -GAPS_FILLED - 1 : -1]:
+        backfill.begin(series, gap.start, until=gap.stop, asked_by=user.get_username())
+    filled = {"filled": min(len(missing), GAPS_FILLED), "all": len(missing)}
+    return _("%(filled)s of %(all)s gaps are being filled: the backfills below say how far they are.") % filled
 
 
 def _backfill(series: Series, user: Any, said: dict[str, Any]) -> Any:
-    row = backfill.begin(series, said["since"], until=said["until"], asked_by=user.get_username())
+    return _begun(backfill.begin(series, said["since"], until=said["until"], asked_by=user.get_username()))
+
+
+def _begun(row: Backfill) -> Any:
     url = reverse("admin:market_backfill_change", args=[row.pk])
     return format_html('<a href="{}">{}</a>', url, _("The backfill of %(row)s has begun.") % {"row": row})
 
@@ -187,7 +206,7 @@ ACTS = {
         _unfollow,
     ),
     "repair": Act(
-        _("Repair this series now?"),
+        _("Fill the gaps of this series now?"),
         _("All of it is gone through, and what is missing is fetched. It costs few requests: near gaps share one."),
         PlainForm,
         _repair,
@@ -276,11 +295,11 @@ class SeriesAdmin(Ledger):
         """Nothing hangs on a series that a form could fill."""
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """Offer what fits: only a series that is followed can be left or repaired."""
+        """Offer what fits: only a series that is followed can be left."""
         is_followed = Series.objects.filter(pk=object_id, is_followed=True).exists()
-        hidden = ("follow",) if is_followed else ("unfollow", "repair")
+        hidden = "follow" if is_followed else "unfollow"
         offered = super().get_actions_detail(request, object_id)
-        return [each for each in offered if each.action_name not in {f"market_series_{name}" for name in hidden}]
+        return [each for each in offered if each.action_name != f"market_series_{hidden}"]
 
     @admin.action(description=_("Follow the selected series"), permissions=["keep"])
     def follow_selected(self, request: HttpRequest, queryset: QuerySet[Series]) -> None:
@@ -309,7 +328,7 @@ class SeriesAdmin(Ledger):
     def unfollow(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._act(request, object_id, "unfollow")
 
-    @action(description=_("Repair now"), permissions=["keep"], url_path="repair", icon="build")
+    @action(description=_("Fill the gaps now"), permissions=["keep"], url_path="repair", icon="build")
     def repair(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._act(request, object_id, "repair")
 

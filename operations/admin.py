@@ -35,6 +35,7 @@ from operations import columns
 from operations.history import TONES, OrderLife, Tone, tell_order, why
 from operations.lifecycle import NothingToClose, close_by_hand
 from operations.models import Decision, Fill, Lane, Operation, Order
+from operations.settling_admin import SettlesNow
 from strategies.models import Strategy
 from strategies.reasons import SENTENCES, explain
 
@@ -376,7 +377,7 @@ class DecisionAdmin(Ledger):
 
 
 @admin.register(Order)
-class OrderAdmin(Ledger):
+class OrderAdmin(SettlesNow, Ledger):
     """Every instruction to the exchange; its page tells its life."""
 
     when_empty = _("Orders follow from decisions, and from stops and targets.")

@@ -119,11 +119,36 @@ def test_only_what_fits_is_offered() -> None:
     text = page(browser, url_of(series))
     assert url_of(series, "follow") in text
     assert url_of(series, "unfollow") not in text
-    assert url_of(series, "repair") not in text
     Series.objects.update(is_followed=True)
     text = page(browser, url_of(series))
     assert f'{url_of(series, "follow")}"' not in text
     assert url_of(series, "repair") in text
+
+
+def test_the_gaps_of_a_series_that_nobody_follows_are_filled_and_nothing_else(paper: PaperExchange) -> None:
+    list_instruments()
+    series = make_series(interval="1h")
+    make_klines(series, 10)
+    gaps = [T0 + 2 * HOUR, T0 + 6 * HOUR]
+    Kline.objects.filter(open_time__in=gaps).delete()
+    answer = post(browser_of("trader"), series, "repair")
+    assert "2 of 2 gaps are being filled" in answer.content.decode()
+    rows = Backfill.objects.order_by("since")
+    assert [(row.since, row.until) for row in rows] == [(gap, gap + HOUR) for gap in gaps]
+    for row in rows:
+        tasks.run_backfill(row.pk)
+    assert Kline.objects.count() == 10
+    assert "Nothing is missing" in post(browser_of("trader"), series, "repair").content.decode()
+
+
+def test_the_chart_and_the_filling_of_gaps_are_a_tap_away() -> None:
+    series = make_series(interval="1h")
+    make_klines(series, 10)
+    assert "?market=usdtm&amp;symbol=BTC-USDT&amp;interval=1h" in page(browser_of("viewer"), url_of(series))
+    Kline.objects.filter(open_time=T0 + 2 * HOUR).delete()
+    button = f'pelusa-last" href="{url_of(series, "repair")}"'
+    assert button in page(browser_of("trader"), url_of(series))
+    assert button not in page(browser_of("viewer"), url_of(series))
 
 
 def test_repairing_now_goes_through_all_of_the_series(paper: PaperExchange) -> None:
