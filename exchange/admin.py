@@ -122,6 +122,7 @@ class AccountAdmin(ModelAdmin):
     )
     actions: Any = None
     compressed_fields = False
+    change_form_outer_before_template = "exchange/account.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         # The length of what is stored says whether there is a key, and nothing is decrypted

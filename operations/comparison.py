@@ -31,7 +31,7 @@ from exchange.connection import connect
 from exchange.errors import ExchangeError
 from exchange.models import Account
 from exchange.rounding import plain
-from exchange.types import Market, PositionReport, Side
+from exchange.types import BalanceReport, Market, PositionReport, Side
 from operations.execution import IN_TURN
 from operations.limits import above_ceiling
 from operations.models import Lane, Operation, Order, OrderEvent
@@ -173,11 +173,25 @@ def _theirs(account: Account, market: Market) -> Holdings | Coins:
     client = connect(account)
     read_position_mode(account, market, client)
     if market == Market.SPOT:
-        return {balance.asset: balance.balance for balance in client.balances(market)}
-    return _holdings_of(client.positions(market))
+        return coins_of(client.balances(market))
+    return holdings_of(client.positions(market))
 
 
-def _holdings_of(positions: list[PositionReport]) -> Holdings:
+def look(account: Account, market: Market, theirs: Holdings | Coins, began: datetime) -> list[Line]:
+    """Return both numbers for every lane of a product, to be shown: nobody is asked and nothing is written.
+
+    `theirs` is what the exchange told when it was asked at `began` or later.
+    """
+    return _lines(account, market, theirs, _moving(account, market, began), began)
+
+
+def coins_of(balances: list[BalanceReport]) -> Coins:
+    """Return what a wallet has of each asset, free and locked together. Pure."""
+    return {balance.asset: balance.balance for balance in balances}
+
+
+def holdings_of(positions: list[PositionReport]) -> Holdings:
+    """Return what is held of each symbol and side. Pure."""
     held: dict[tuple[str, str], Decimal] = {}
     for each in positions:
         key = each.symbol, LONG if each.side == Side.BUY else SHORT

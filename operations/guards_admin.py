@@ -90,13 +90,17 @@ class KillSwitchAdmin(Ledger):
         """Ask which switch and why; the act is the POST of that page, for a link must move nothing."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        form = MoveForm(request.POST or None)
+        form = MoveForm(request.POST or None, initial=self._first(request, act))
         if request.method != "POST" or not form.is_valid():
             return self._ask(request, act, form)
         account, reason = form.cleaned_data["account"], form.cleaned_data["reason"]
         moved = move(account, request.user, reason)
         self._tell(request, act, killswitch.scope_of(account.pk if account else None), reason, moved)
         return HttpResponseRedirect(reverse("admin:operations_killswitch_changelist"))
+
+    def _first(self, request: HttpRequest, act: str) -> dict[str, Any]:
+        """Return what the form starts with: who pulls in a hurry types nothing, who releases says why."""
+        return {"account": request.GET.get("account")} | ({"reason": _("Pulled by hand.")} if act == "pull" else {})
 
     def _ask(self, request: HttpRequest, act: str, form: MoveForm) -> TemplateResponse:
         titles = {"pull": _("Stop entries?"), "release": _("Let entries go on?")}

@@ -24,7 +24,7 @@ from pelusa.doctor.page import doctor
 from pelusa.doctor.proxy import SeenView
 from pelusa.health import Ready, live
 from pelusa.monitoring.metrics import MetricsView
-from pelusa.office import chart, composer, export, health_page, overview, why
+from pelusa.office import account, chart, closing, composer, export, health_page, overview, why
 from strategies.api import StrategyViewSet
 
 api = DefaultRouter()
@@ -62,6 +62,7 @@ urlpatterns = [
             overview.urls() + why.urls() + chart.urls() + composer.urls() + export.urls() + health_page.urls(),
         ),
     ),
+    path("admin/", include(closing.urls() + account.urls())),
     path("admin/", admin.site.urls),
     path("i18n/setlang/", set_language, name="set_language"),
     # With and without the last slash: TradingView would not repeat the body after a redirect

@@ -10,6 +10,7 @@ from django.db.models import DecimalField, Field, ForeignKey, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -174,7 +175,7 @@ class StrategyAdmin(ModelAdmin):
     search_fields = ("name", "alarm_name", "ticker", "symbol")
     readonly_fields = ("symbol", "created_at", "updated_at")
     actions = ("activate", "deactivate")
-    actions_detail = ("versions",)
+    actions_detail = ("versions", "close")
     compressed_fields = False
     warn_unsaved_form = True
     fieldsets = (
@@ -232,6 +233,14 @@ class StrategyAdmin(ModelAdmin):
         if request.method != "POST":
             return self._versions_page(request, strategy, asked=version)
         return self._restore(request, version)
+
+    def has_close_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return bool(request.user.has_perms(["operations.view_operation", "operations.close_operation"]))
+
+    @action(description=_("Close everything"), permissions=["close"], url_path="close", icon="logout")
+    def close(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Lead to the page that asks."""
+        return HttpResponseRedirect(reverse("close_all", args=["strategy", object_id]))
 
     def _versions_page(
         self, request: HttpRequest, strategy: Strategy, asked: StrategyVersion | None = None

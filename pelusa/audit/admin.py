@@ -38,6 +38,8 @@ ACTS: dict[str, tuple[str, Any]] = {
     "test_alarm": ("info", _("Sent a test alarm")),
     "tested": ("info", _("Sent a test message")),
     "exported": ("info", _("Exported")),
+    "processed_again": ("warning", _("Processed again")),
+    "connection_tested": ("info", _("Connection tested")),
     "log_in": ("", _("Logged in")),
     "log_out": ("", _("Logged out")),
     "log_in_failed": ("danger", _("Failed to log in")),

@@ -1,6 +1,7 @@
 """Accounts: do the exchange's clock, the key, its permissions and the position mode let Pelusa trade?"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -8,7 +9,7 @@ from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch, Q, QuerySet
 
 from exchange.backoffice import without_secrets
 from exchange.bingx import BingX, KeyPermission
@@ -78,11 +79,20 @@ class Answers:
 
 def read_patients() -> list[Patient]:
     """Read the accounts that trade or hold something, with their active strategies; raises `DatabaseError`."""
+    held = Q(operations__status__in=Operation.LIVE)
+    return _patients(Account.objects.filter(Q(is_active=True) | held).distinct())
+
+
+def read_patient(account_id: int) -> Patient | None:
+    """Read one account with its active strategies, whether it trades or not; raises `DatabaseError`."""
+    return next(iter(_patients(Account.objects.filter(pk=account_id))), None)
+
+
+def _patients(accounts: QuerySet[Account]) -> list[Patient]:
     legs = Prefetch("legs", Leg.objects.order_by("name"))
     active = Strategy.objects.filter(is_active=True).prefetch_related(legs)
-    held = Q(operations__status__in=Operation.LIVE)
-    accounts = Account.objects.filter(Q(is_active=True) | held).distinct().defer(*without_secrets())
-    return [_patient(each) for each in accounts.prefetch_related(Prefetch("strategies", active, "that_trade"))]
+    rows = accounts.defer(*without_secrets()).prefetch_related(Prefetch("strategies", active, "that_trade"))
+    return [_patient(each) for each in rows]
 
 
 def _patient(account: Account) -> Patient:
@@ -96,8 +106,14 @@ def _patient(account: Account) -> Patient:
 
 def ask_exchange(patient: Patient, until: float) -> Answers:
     """Ask all that concerns an account, read only; no database is touched."""
+    with closing(client_of(patient)) as client:
+        return _ask(patient, client, Asker(until))
+
+
+def client_of(patient: Patient) -> BingX:
+    """Return a client of its own for the account, with little patience; whoever asks closes it."""
     environment = patient.account.environment
-    client = BingX(
+    return BingX(
         base_url=settings.BINGX_URLS[environment],
         key=patient.key,
         secret=patient.secret,
@@ -106,10 +122,6 @@ def ask_exchange(patient: Patient, until: float) -> Answers:
         # Its questions count under the same limits as everybody's
         pacer=pacer_for(settings.PACING_REDIS_URL) if environment in settings.PACED_ENVIRONMENTS else None,
     )
-    try:
-        return _ask(patient, client, Asker(until))
-    finally:
-        client.close()
 
 
 def _ask(patient: Patient, client: BingX, ask: Asker) -> Answers:
@@ -142,7 +154,7 @@ def _ask_place(place: Place, client: BingX, ask: Asker) -> OfPlace:
 
 def judge_account(patient: Patient, answers: Answers | None) -> list[Finding]:
     """Judge an account; `answers` is None when the exchange did not answer in time."""
-    found = list(_of_credentials(patient))
+    found = list(judge_credentials(patient))
     if answers is None:
         todo = "Examine again; when it stays, check this machine's way out to the exchange."
         return [*found, unknown(patient.subject, "exchange_slow", "The exchange did not answer in time.", todo)]
@@ -154,7 +166,8 @@ def judge_account(patient: Patient, answers: Answers | None) -> list[Finding]:
     return found
 
 
-def _of_credentials(patient: Patient) -> Iterator[Finding]:
+def judge_credentials(patient: Patient) -> Iterator[Finding]:
+    """Yield why the account cannot be asked or may not trade at all."""
     denial = above_ceiling(patient.account)
     if denial:
         sentence = f"The account is {denial.facts['environment']}, above PELUSA_TRADING={denial.facts['ceiling']}."

@@ -72,11 +72,26 @@ def _of_accounts(patients: list[tuple[Patient, list[Case]]], answers: dict[str, 
         return [advice("accounts", "no_account", "There is no active account.", "Make one in the back office.")]
     found: list[Finding] = []
     for patient, cases in patients:
-        said: Answers | None = answers.get(patient.subject)
-        found += accounts.judge_account(patient, said)
-        found += [finding for case in cases for finding in strategies.judge_case(case, said)]
-        found += strategies.judge_together(cases)
+        found += _of_account(patient, cases, answers.get(patient.subject))
     return found if any(cases for _patient, cases in patients) else [*found, _no_strategy()]
+
+
+def _of_account(patient: Patient, cases: list[Case], said: Answers | None) -> list[Finding]:
+    return [
+        *accounts.judge_account(patient, said),
+        *(finding for case in cases for finding in strategies.judge_case(case, said)),
+        *strategies.judge_together(cases),
+    ]
+
+
+def examine_account(account_id: int, seconds: float = SECONDS) -> list[Finding]:
+    """Look at one account and its strategies, and nothing else; raises `DatabaseError`."""
+    patient = accounts.read_patient(account_id)
+    if patient is None:
+        return []
+    until = monotonic() + seconds - accounts.READ_SECONDS
+    asked = ask_together({patient.subject: partial(accounts.ask_exchange, patient, until)}, seconds)
+    return _of_account(patient, strategies.read_cases(patient), asked.get(patient.subject))
 
 
 def _no_strategy() -> Finding:

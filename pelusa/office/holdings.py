@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from exchange.backoffice import NOTHING, shown_number, without_secrets
+from exchange.models import Account
 from exchange.quotes import quotes
 from exchange.types import Market
 from market.models import Instrument
 from operations.admin import OPERATION_COLOURS
 from operations.models import Operation
 from operations.profit import live_profit, profit_percent
+from strategies.models import Strategy
 
 MOST = 50
 _CENTS = Decimal("0.01")
@@ -30,9 +32,13 @@ class Holding:
     tone: str
 
 
-def holdings() -> list[Holding]:
-    """Return the live operations, newest first: two queries, and no call to the exchange."""
+def holdings(strategy: Strategy | None = None, *, account: Account | None = None) -> list[Holding]:
+    """Return the live operations, of one strategy, of one account or of all, newest first: two queries, no call."""
     live = Operation.objects.filter(status__in=Operation.LIVE).select_related("strategy", "account").order_by("-id")
+    if strategy:
+        live = live.filter(strategy=strategy)
+    if account:
+        live = live.filter(account=account)
     operations = list(live.defer(*without_secrets("account__"))[:MOST])
     sizes = _contract_sizes(operations)
     return [_holding(each, sizes) for each in operations]

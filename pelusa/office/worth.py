@@ -37,8 +37,16 @@ class Card:
 
 def account_cards(now: datetime) -> list[Card]:
     """Return a card for each active account, in the order of their names: three queries."""
+    return _cards(list(Account.objects.filter(is_active=True).order_by("name").defer(*without_secrets())), now)
+
+
+def account_card(account: Account, now: datetime) -> Card:
+    """Return the card of one account, active or not: two queries."""
+    return _cards([account], now)[0]
+
+
+def _cards(accounts: Sequence[Account], now: datetime) -> list[Card]:
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    accounts = list(Account.objects.filter(is_active=True).order_by("name").defer(*without_secrets()))
     points = _points(accounts, min(midnight, now - CURVE))
     realised = _realised(midnight)
     return [_card(each, points[each.pk], realised[each.pk], midnight, now) for each in accounts]

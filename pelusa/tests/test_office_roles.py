@@ -53,9 +53,9 @@ TABLE: dict[str, tuple[str, str, str, str, str]] = {
     "market.series": (
         "",
         "v",
-        "va backfill follow follow_selected repair_selected unfollow_selected",
-        "va backfill follow follow_selected repair_selected schedule unfollow_selected",
-        "va backfill follow follow_selected repair_selected schedule unfollow_selected",
+        "va backfill follow follow_selected repair repair_selected unfollow_selected",
+        "va backfill follow follow_selected repair repair_selected schedule unfollow_selected",
+        "va backfill follow follow_selected repair repair_selected schedule unfollow_selected",
     ),
     "operations.decision": ("", "v", "v", "v", "v"),
     "operations.fill": ("", "v", "v", "v", "v"),
@@ -73,9 +73,9 @@ TABLE: dict[str, tuple[str, str, str, str, str]] = {
     "strategies.strategy": (
         "",
         "v versions",
-        "vacd activate deactivate versions",
-        "vacd activate deactivate versions",
-        "vacd activate deactivate versions",
+        "vacd activate close deactivate versions",
+        "vacd activate close deactivate versions",
+        "vacd activate close deactivate versions",
     ),
 }
 
