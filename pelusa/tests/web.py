@@ -75,7 +75,7 @@ def running_web(
             stderr=sink,
         )
     try:
-        wait_until(lambda: web_is_live(port), what="for the web process")
+        wait_until(lambda: web_is_live(port), seconds=60, what="for the web process")
         yield OwnWeb(port, process.pid, output, process)
     finally:
         process.kill()
