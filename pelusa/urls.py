@@ -24,7 +24,7 @@ from pelusa.doctor.page import doctor
 from pelusa.doctor.proxy import SeenView
 from pelusa.health import Ready, live
 from pelusa.monitoring.metrics import MetricsView
-from pelusa.office import account, chart, closing, composer, export, health_page, overview, why
+from pelusa.office import account, chart, closing, composer, export, health_page, overview, strategy_page, why
 from strategies.api import StrategyViewSet
 
 api = DefaultRouter()
@@ -49,6 +49,7 @@ api.register("audit", AuditViewSet, basename="audit")
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
+    path("admin/", include(strategy_page.urls())),
     # Before Django's own, which knows nothing of the API
     path(
         "admin/<slug:app>/<slug:model>/<path:object_id>/history/",

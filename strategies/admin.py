@@ -176,6 +176,7 @@ class StrategyAdmin(ModelAdmin):
     readonly_fields = ("symbol", "created_at", "updated_at")
     actions = ("activate", "deactivate")
     actions_detail = ("versions", "close")
+    change_form_outer_before_template = "strategies/strategy.html"
     compressed_fields = False
     warn_unsaved_form = True
     fieldsets = (

@@ -111,6 +111,7 @@ class StrategySerializer(KnownKeysOnly):
             "active_until",
             "max_alarm_age",
             "expects_alarm_every",
+            "when_unprotected",
             "description",
             "created_at",
             "updated_at",

@@ -85,8 +85,13 @@ def _profit_of(operation: Operation, price: Decimal | None, sizes: dict[str, Dec
 
 def asset_of(operation: Operation) -> str:
     """Return the asset in which the operation's result is counted."""
-    base, _, quote = operation.symbol.partition("-")
-    return base if operation.market == Market.COINM else quote
+    return settled_in(operation.market, operation.symbol)
+
+
+def settled_in(market: str, symbol: str) -> str:
+    """Return the asset in which results of a symbol are counted."""
+    base, _, quote = symbol.partition("-")
+    return base if market == Market.COINM else quote
 
 
 def signed(amount: Decimal, asset: str) -> str:

@@ -98,6 +98,16 @@ def test_what_was_read_can_be_put_back() -> None:
     assert answer.json() | {"updated_at": None} == got | {"updated_at": None}
 
 
+def test_what_to_do_when_unprotected_can_be_said_and_is_kept() -> None:
+    got = created(when_unprotected="tell")
+    assert got["when_unprotected"] == "tell"
+    assert client_of("trader").put(f"{URL}{got['id']}/", got, format="json").json()["when_unprotected"] == "tell"
+    assert patched(got, name="renamed").json()["when_unprotected"] == "tell"
+    short = {name: value for name, value in got.items() if name != "when_unprotected"}
+    assert client_of("trader").put(f"{URL}{got['id']}/", short, format="json").json()["when_unprotected"] == "close"
+    assert wrong_fields(patched(got, when_unprotected="shrug")).keys() == {"when_unprotected"}
+
+
 def test_both_legs_are_stored() -> None:
     got = created(short=leg(leverage=3))
     assert (got["long"]["leverage"], got["short"]["leverage"]) == (1, 3)
