@@ -98,19 +98,19 @@ def _described(error: exceptions.APIException) -> tuple[str, str, dict[str, list
     if isinstance(codes, str):
         return codes, str(error.detail), {}
     fields: dict[str, list[str]] = {}
-    for name, sentences in _flattened(error.detail):
+    for name, sentences in flattened(error.detail):
         fields.setdefault(name, []).extend(sentences)
     return str(error.default_code), _summary(fields), fields
 
 
-def _flattened(detail: Any, name: str = "") -> Iterator[tuple[str, list[str]]]:
+def flattened(detail: Any, name: str = "") -> Iterator[tuple[str, list[str]]]:
     """Yield each field's dotted name with its sentences."""
     if isinstance(detail, Mapping):
         for key, below in detail.items():
-            yield from _flattened(below, _dotted(name, str(key)))
+            yield from flattened(below, _dotted(name, str(key)))
     elif isinstance(detail, list) and any(isinstance(each, Mapping) for each in detail):
         for index, below in enumerate(detail):
-            yield from _flattened(below, _dotted(name, str(index)))
+            yield from flattened(below, _dotted(name, str(index)))
     else:
         sentences = detail if isinstance(detail, list) else [detail]
         yield name or WHOLE_REQUEST, [str(sentence) for sentence in sentences]

@@ -26,6 +26,7 @@ from pelusa.health import Ready, live
 from pelusa.monitoring.metrics import MetricsView
 from pelusa.office import account, chart, closing, composer, export, health_page, overview, strategy_page, why
 from strategies.api import StrategyViewSet
+from strategies.portable_api import ExportView, ImportView
 
 api = DefaultRouter()
 api.include_format_suffixes = False
@@ -71,6 +72,8 @@ urlpatterns = [
     path("webhook/", receive),
     path("webhook/<str:secret>", receive),
     path("webhook/<str:secret>/", receive),
+    path("api/v1/strategies/export/", ExportView.as_view(), name="strategies_export"),
+    path("api/v1/strategies/import/", ImportView.as_view(), name="strategies_import"),
     path("api/v1/", include(api.urls)),
     path("get-k-line-data", ChartView.as_view(), name="chart"),
     path("get-k-line-data/", RedirectView.as_view(pattern_name="chart", query_string=True)),

@@ -1,20 +1,20 @@
 """Strategies in the back office: one page, both legs, and every mistake named at its field."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import DecimalField, Field, ForeignKey, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.forms.formsets import DELETION_FIELD_NAME
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import reverse
-from django.utils import timezone
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
-from unfold.admin import ModelAdmin, StackedInline
+from django.views.decorators.http import require_POST
+from unfold.admin import StackedInline
 from unfold.decorators import action, display
 from unfold.forms import PaginationInlineFormSet
 
@@ -28,8 +28,10 @@ from exchange.backoffice import (
     without_secrets,
 )
 from exchange.models import Account
+from strategies.checking import check
 from strategies.models import Leg, Strategy, StrategyVersion
-from strategies.switching import switch_strategy
+from strategies.switching_admin import SwitchingPages
+from strategies.transfer_admin import TransferPages
 from strategies.validation import problems
 from strategies.versions import content_of, differences, keep_version, restore, with_differences
 
@@ -84,16 +86,19 @@ class LegsFormSet(PaginationInlineFormSet):
         super().clean()
         if any(self.errors) or self.instance.form.errors:
             return
-        kept = [
-            form.instance
-            for form in self.forms
-            if (form.has_changed() or form.instance.pk) and form not in self.deleted_forms
-        ]
-        found = problems(self.instance, kept)
+        found = problems(self.instance, self.kept())
         for name, sentences in found.items():
             self._complain(name, sentences)
         if found:
             raise ValidationError(_("The strategy was not saved: see the fields that are marked."))
+
+    def kept(self) -> list[Leg]:
+        """Return the legs that saving would keep, as far as they can be read."""
+        return [
+            form.instance
+            for form in self.forms
+            if (form.has_changed() or form.instance.pk) and not form.cleaned_data.get(DELETION_FIELD_NAME)
+        ]
 
     def _complain(self, name: str, sentences: list[str]) -> None:
         """Put the sentences at their field: `long.size` and `long` are of a leg, all else is the strategy's."""
@@ -157,7 +162,7 @@ class LegInline(StackedInline):
 
 
 @admin.register(Strategy)
-class StrategyAdmin(ModelAdmin):
+class StrategyAdmin(SwitchingPages, TransferPages):
     """Which alarms matter, when, and with how much money."""
 
     form = StrategyForm
@@ -174,11 +179,16 @@ class StrategyAdmin(ModelAdmin):
     list_filter = ("is_active", "market", ByAccount)
     search_fields = ("name", "alarm_name", "ticker", "symbol")
     readonly_fields = ("symbol", "created_at", "updated_at")
-    actions = ("activate", "deactivate")
-    actions_detail = ("versions", "close")
+    actions = ("activate", "deactivate", "export_selected")
+    actions_list = ("upload", "export")
+    actions_detail = ("switch", "close", "duplicate", "versions")
     change_form_outer_before_template = "strategies/strategy.html"
     compressed_fields = False
     warn_unsaved_form = True
+
+    class Media:
+        js = ("strategies/check.js",)
+
     fieldsets = (
         (None, {"fields": (("name", "is_active"), ("alarm_name", "ticker"), ("account", "market", "symbol"))}),
         (
@@ -210,6 +220,24 @@ class StrategyAdmin(ModelAdmin):
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Offer no deletion of many: what has traded is switched off."""
         return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.check_typed)
+        name = "strategies_strategy_check"
+        own = [path("check/", view, name=name), path("<int:object_id>/check/", view, name=name)]
+        return own + list(super().get_urls())
+
+    @method_decorator(require_POST)
+    def check_typed(self, request: HttpRequest, object_id: int | None = None) -> HttpResponse:
+        """Answer what saving would say to the form as it stands; nothing is saved."""
+        strategy = get_object_or_404(self.get_queryset(request), pk=object_id) if object_id else None
+        may = self.has_change_permission(request, strategy) if strategy else self.has_add_permission(request)
+        if not may:
+            raise PermissionDenied
+        form = self.get_form(request, strategy, change=bool(strategy))(request.POST, instance=strategy)
+        [(formset, inline)] = self.get_formsets_with_inlines(request, strategy)
+        legs = formset(**self.get_formset_kwargs(request, form.instance, inline, formset.get_default_prefix()))
+        return JsonResponse(check(form, legs))
 
     def save_model(self, request: HttpRequest, obj: Strategy, form: Any, change: bool) -> None:
         if change:
@@ -267,27 +295,9 @@ class StrategyAdmin(ModelAdmin):
             self.message_user(request, _("Restored as version %(number)s.") % {"number": number}, messages.SUCCESS)
         return HttpResponseRedirect(request.path)
 
-    @admin.action(description=_("Activate"), permissions=["change"])
-    def activate(self, request: HttpRequest, queryset: QuerySet[Strategy]) -> None:
-        self._switch(request, queryset, on=True)
-
-    @admin.action(description=_("Deactivate"), permissions=["change"])
-    def deactivate(self, request: HttpRequest, queryset: QuerySet[Strategy]) -> None:
-        self._switch(request, queryset, on=False)
-
-    def _switch(self, request: HttpRequest, strategies: Iterable[Strategy], *, on: bool) -> None:
-        switched = 0
-        for strategy in strategies:
-            if not switch_strategy(strategy, is_on=on, who=request.user, now=timezone.now()):
-                continue
-            self.log_change(request, strategy, "Activated." if on else "Deactivated.")
-            switched += 1
-        words = ngettext("%(count)s strategy switched.", "%(count)s strategies switched.", switched)
-        self.message_user(request, words % {"count": switched}, messages.SUCCESS if switched else messages.INFO)
-
-    @display(description=_("State"), label={"on": "success", "off": ""}, ordering="is_active")
+    @display(description=_("State"), label={"on": "success", "off": "warning"}, ordering="is_active")
     def state(self, strategy: Strategy) -> tuple[str, Any]:
-        return ("on", _("Active")) if strategy.is_active else ("off", _("Off"))
+        return ("on", _("Active")) if strategy.is_active else ("off", _("Paused"))
 
     @display(description=_("Legs"))
     def legs_in_short(self, strategy: Strategy) -> str:

@@ -148,6 +148,8 @@ class StrategySerializer(KnownKeysOnly):
         if attrs[name] is None:
             return None
         leg = stored if stored and self.partial else Leg(name=name, pk=stored.pk if stored else None)
+        # Or the audit would take a leg that is replaced for a new one
+        leg._state.adding = stored is None
         for key, value in attrs[name].items():
             setattr(leg, key, value)
         return leg
@@ -157,7 +159,7 @@ class StrategySerializer(KnownKeysOnly):
         with transaction.atomic():
             strategy.save(force_insert=True)
             self._write_legs(strategy, validated_data)
-            keep_version(strategy, self._who())
+            self._keep_version(strategy)
         return strategy
 
     def update(self, instance: Strategy, validated_data: dict[str, Any]) -> Strategy:
@@ -167,12 +169,14 @@ class StrategySerializer(KnownKeysOnly):
         with transaction.atomic():
             strategy.save(update_fields={*columns, *RESOLVED, "updated_at"})
             self._write_legs(strategy, validated_data)
-            keep_version(strategy, self._who())
+            self._keep_version(strategy)
         return strategy
 
-    def _who(self) -> object:
+    def _keep_version(self, strategy: Strategy) -> None:
+        """Whoever has no request says in the context who it is, and why."""
         request = self.context.get("request")
-        return request.user if request else ""
+        who = request.user if request else self.context.get("who", "")
+        keep_version(strategy, who, self.context.get("note", ""))
 
     def _write_legs(self, strategy: Strategy, data: Mapping[str, Any]) -> None:
         """Write the legs that the request names, and of one that is changed in part only its columns that are named."""

@@ -74,7 +74,7 @@ def _awaited(name: str, leg: LegRules, gate: Gate) -> Iterable[Awaited]:
 
 
 def _rule(name: str, leg: LegRules, state: GateState) -> str:
-    words = {"leg": name, "entry": leg.entry_interval, "opens": leg.entry_confirmation_interval}
+    words: dict[str, object] = {"leg": name, "entry": leg.entry_interval, "opens": leg.entry_confirmation_interval}
     words |= {"shuts": leg.close_confirmation_interval, "candles": STALE_AFTER}
     if state is GateState.ABSENT:
         return _("An 'order open %(leg)s' on %(entry)s enters at once: it waits for no confirmation.") % words

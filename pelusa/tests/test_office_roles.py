@@ -72,10 +72,10 @@ TABLE: dict[str, tuple[str, str, str, str, str]] = {
     "pelusa.refusal": ("", "v", "v", "v", "v"),
     "strategies.strategy": (
         "",
-        "v versions",
-        "vacd activate close deactivate versions",
-        "vacd activate close deactivate versions",
-        "vacd activate close deactivate versions",
+        "v export export_selected versions",
+        "vacd activate close deactivate duplicate export export_selected switch upload versions",
+        "vacd activate close deactivate duplicate export export_selected switch upload versions",
+        "vacd activate close deactivate duplicate export export_selected switch upload versions",
     ),
 }
 

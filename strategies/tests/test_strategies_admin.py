@@ -171,7 +171,7 @@ def test_figures_are_shown_without_trailing_zeros() -> None:
 def test_switching_strategies_off_and_on_is_audited() -> None:
     first, second = make_strategy(), make_strategy(make_account("other"), name="second", is_active=False)
     browser = browser_of("trader")
-    both = {"_selected_action": [first.pk, second.pk]}
+    both = {"_selected_action": [first.pk, second.pk], "confirmed": "yes"}
     browser.post(LIST, both | {"action": "deactivate"})
     assert not Strategy.objects.filter(is_active=True).exists()
     browser.post(LIST, both | {"action": "activate"})

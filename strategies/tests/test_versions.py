@@ -87,7 +87,7 @@ def test_the_page_that_saves_both_legs_makes_one_version(strategy: Strategy) -> 
 
 
 def test_switching_makes_a_version(strategy: Strategy) -> None:
-    chosen = {"action": "deactivate", "_selected_action": [strategy.pk]}
+    chosen = {"action": "deactivate", "_selected_action": [strategy.pk], "confirmed": "yes"}
     browser_of("trader").post(reverse("admin:strategies_strategy_changelist"), chosen)
     assert changes_of(strategy)[0] == (2, [("is_active", True, False)])
 
