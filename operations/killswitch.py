@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 from loguru import logger
 
-from exchange.acts import tell_act
+from exchange.acts import tell_act_after
 from exchange.models import Account
 from operations.kept import Kept
 from operations.models import KillSwitch
@@ -129,7 +129,7 @@ def _tell(act: str, account: Account | None, is_on: bool, who: object, why: str)
     switch = KillSwitch.objects.get(scope=scope_of(_key(account)))
     # Not read again with its credentials, which a lost key would not open
     switch.account = account
-    tell_act(act, switch, who=who, before={"is_on": not is_on}, after={"is_on": is_on}, note=why)
+    tell_act_after(act, switch, who=who, before={"is_on": not is_on}, after={"is_on": is_on}, note=why)
 
 
 def _wait_for_claims(account: Account | None) -> bool:

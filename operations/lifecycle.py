@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 from loguru import logger
 
-from exchange.acts import tell_act
+from exchange.acts import tell_act_after
 from exchange.types import Market, PositionMode
 from market.models import Instrument
 from operations.kept import Kept
@@ -145,7 +145,7 @@ def close_by_hand(operation: Operation, user: object) -> Order:
             raise NothingToClose(f"the operation is {current.status}")
         _begin_closing(current)
         order = create_exit(lane, current, None)
-        tell_act("closed", current, who=user, note=order.client_order_id)
+        tell_act_after("closed", current, who=user, note=order.client_order_id)
     logger.info("operation {} closed by hand by {}: order {}", operation.pk, user, order.client_order_id)
     return order
 

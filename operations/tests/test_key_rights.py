@@ -9,6 +9,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+from exchange.api import AccountSerializer
 from exchange.connection import connect
 from exchange.errors import NotSent
 from exchange.key_rights import read_rights
@@ -186,6 +187,26 @@ def test_another_key_in_the_back_office_is_unproven_too(account: Account, settin
     url = reverse("admin:exchange_account_change", args=[account.pk])
     answer = browser_of("operator").post(url, form, follow=True)
     assert "No entry is sent until it is known" in answer.content.decode()
+    assert Account.objects.get().is_key_unproven
+
+
+def test_saving_something_else_writes_nothing_about_the_key(account: Account) -> None:
+    """Another request entered another key while this one was on its way."""
+    Account.objects.update(rights_read_at=timezone.now())
+    old = Account.objects.get()
+    Account.objects.update(rights_read_at=None)
+    serializer = AccountSerializer(old, data={"name": "renamed"}, partial=True)
+    serializer.is_valid(raise_exception=True)
+    serializer.save()
+    assert Account.objects.get().rights_read_at is None
+
+
+def test_what_the_paper_exchange_said_of_a_key_proves_nothing_about_real_money(account: Account, settings: Any) -> None:
+    Account.objects.update(rights_read_at=timezone.now())
+    settings.PELUSA_TRADING = "live"
+    form = {"name": "desk", "environment": "live", "is_active": "on", "position_mode": "hedge"}
+    browser_of("operator").post(reverse("admin:exchange_account_change", args=[account.pk]), form)
+    assert Account.objects.get().environment == "live"
     assert Account.objects.get().is_key_unproven
 
 

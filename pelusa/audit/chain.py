@@ -15,7 +15,7 @@ THE_HEAD = 1
 def append(actor: Actor, act: str, **columns: Any) -> AuditEntry:
     """Append one entry, in the caller's transaction if there is one: the act and its entry stand or fall together.
 
-    Acts of people wait for each other here. Of orders only a claim comes by, the one that switches a wild strategy off.
+    Acts of people wait for each other here. No order, alarm or sweep comes by with locks of its own.
     """
     with transaction.atomic():
         AuditHead.objects.get_or_create(pk=THE_HEAD)

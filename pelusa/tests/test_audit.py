@@ -14,13 +14,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from knox.models import AuthToken
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from alarms.models import Alarm
 from exchange.models import Account, ExchangeClock
 from exchange.tests.test_accounts_admin import filled_in as account_form
 from market.models import Series
 from market.tests.making import make_backfills, make_series
-from operations.killswitch import pull
+from operations.killswitch import pull, pulled_switch
+from operations.lifecycle import close_by_hand
 from operations.models import Limits, Notice
 from operations.notices import raise_notice
 from pelusa.actors import SYSTEM, behind_command
@@ -37,10 +39,13 @@ from pelusa.tests.browsing import browser_of, page
 from pelusa.tests.making import client_of, make_account, make_instrument, make_operation, make_strategy
 from pelusa.tests.receiving import Receiver, make_channel, serving
 from pelusa.tests.test_notification_channels import BUTTON, save
+from strategies.switching import switch_strategy
 from strategies.tests.test_strategies_admin import edited
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
+# Where what is told after the commit must be told while the request goes on
+COMMITS = pytest.mark.django_db(databases=DATABASES, transaction=True)
 FROM = {"REMOTE_ADDR": "127.0.0.7"}
 LIST = reverse("admin:pelusa_auditentry_changelist")
 
@@ -92,6 +97,7 @@ def test_a_strategy_that_is_changed_over_the_api_is_audited_with_its_leg_and_tok
     assert (entries[0].through, entries[0].token) == ("api", AuthToken.objects.get().token_key)
 
 
+@COMMITS
 def test_switching_strategies_from_the_list_is_audited() -> None:
     strategy = make_strategy()
     chosen = {"action": "deactivate", "_selected_action": [strategy.pk]}
@@ -196,6 +202,7 @@ def test_schedules_are_audited_even_where_they_are_switched_by_an_update() -> No
     assert told(only("django_celery_beat.periodictask"))[1:] == ("changed", {"enabled": [True, False]})
 
 
+@COMMITS
 @pytest.mark.parametrize("through", ["office", "api"])
 def test_the_kill_switch_is_audited_with_its_reason(through: str) -> None:
     make_account()
@@ -208,6 +215,7 @@ def test_the_kill_switch_is_audited_with_its_reason(through: str) -> None:
     assert entry.note == "odd fills"
 
 
+@COMMITS
 @pytest.mark.parametrize("through", ["office", "api"])
 def test_closing_an_operation_by_hand_is_audited(through: str) -> None:
     operation = make_operation(make_strategy())
@@ -220,6 +228,42 @@ def test_closing_an_operation_by_hand_is_audited(through: str) -> None:
     assert (entry.through, entry.act, entry.object_id) == (through, "closed", str(operation.pk))
 
 
+@pytest.fixture
+def broken() -> None:
+    """An audit whose head somebody set back: nothing can be appended."""
+    append(SYSTEM, "changed")
+    AuditHead.objects.update(entries=0, last_hash="")
+
+
+@pytest.mark.usefixtures("broken")
+def test_an_audit_that_cannot_be_written_stops_no_exit_no_brake_and_no_switch(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    strategy = make_strategy()
+    operation = make_operation(strategy)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert robot("trader").post(f"/api/v1/operations/{operation.pk}/close/", {}, "json").status_code < 300
+        assert robot("trader").post("/api/v1/kill-switch/pull/", {"reason": "odd"}, "json").status_code == 200
+        assert switch_strategy(strategy, is_on=False, who="a limit", now=timezone.now())
+    assert operation.orders.filter(role="EXIT").exists()
+    assert pulled_switch(strategy.account_id)
+    assert AuditEntry.objects.count() == 1
+
+
+def test_nobody_who_closes_or_switches_waits_for_the_audit_under_his_locks(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    operation = make_operation(make_strategy())
+    with django_capture_on_commit_callbacks() as after:
+        close_by_hand(operation, "protection")
+        switch_strategy(operation.strategy, is_on=False, who="a limit", now=timezone.now())
+        assert not AuditEntry.objects.exists()
+    for tell in after:
+        tell()
+    assert list(AuditEntry.objects.order_by("pk").values_list("who", flat=True)) == ["protection", "a limit"]
+
+
+@COMMITS
 def test_what_the_system_does_to_a_switch_is_the_systems() -> None:
     pull(None, "the watch of strangers", "a position of nobody")
     entry = AuditEntry.objects.get()
@@ -387,6 +431,7 @@ def test_a_broken_guard_can_be_raised_again() -> None:
     assert is_guarded(connection)
 
 
+@COMMITS
 def test_the_accounts_main_row_is_not_read_with_its_keys_when_the_brake_is_pulled(settings: Any) -> None:
     account = make_account()
     settings.FIELD_ENCRYPTION_KEYS = ["MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="]
