@@ -1,12 +1,14 @@
 """What happened since it was last looked: notices raised and ended, orders filled, refused or run out.
 
-The tables are read behind a watermark, so that nothing here stands in an order's path and a crash loses nothing. One
-event is met again in later reads; whoever is told keeps its key.
+The tables are read behind a watermark, so that nothing here stands in an order's path. It moves only once what was read
+is written down, so that a crash loses nothing. One event is met again in later reads; whoever is told keeps its key.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db.models import Max, QuerySet
@@ -20,6 +22,7 @@ from pelusa.notifications.models import Kind, Level, Watermark
 # No transaction of ours stays open for longer: its statements would have timed out
 UNCOMMITTED = timedelta(seconds=60)
 A_PAGE = 500
+Moves = list[Callable[[], object]]
 # What is older when it is met (nothing ran for a day) is history and no news
 NEWS = timedelta(days=1)
 
@@ -58,25 +61,28 @@ class Event:
     is_over: bool = False
 
 
-def read_events(now: datetime) -> Iterator[Event]:
-    """Yield what happened since the last call, and some of what the last call told already."""
-    for event in (*_notices(now), *_orders(now), *_ended_notices(now)):
-        if event.at > now - NEWS:
-            yield event
+@contextmanager
+def news(now: datetime) -> Iterator[list[Event]]:
+    """Give what happened since the last time, some of it once more; if the block fails, all of it."""
+    moves: Moves = []
+    events = (*_notices(now, moves), *_orders(now, moves), *_ended_notices(now, moves))
+    yield [event for event in events if event.at > now - NEWS]
+    for move in moves:
+        move()
 
 
-def _notices(now: datetime) -> Iterator[Event]:
+def _notices(now: datetime, moves: Moves) -> Iterator[Event]:
     rows = Notice.objects.select_related("account").defer(*without_secrets("account__"))
-    for notice in _behind("notice", rows, now):
+    for notice in _behind("notice", rows, now, moves):
         yield _of_notice(notice)
 
 
-def _ended_notices(now: datetime) -> Iterator[Event]:
+def _ended_notices(now: datetime, moves: Moves) -> Iterator[Event]:
     mark = _mark("notice_over", 0, now)
     ended = Notice.objects.filter(ended_at__gt=mark.horizon_at - UNCOMMITTED, ended_at__lte=now)
     for notice in ended.select_related("account").defer(*without_secrets("account__")):
         yield _of_notice(notice, is_over=True)
-    Watermark.objects.filter(pk=mark.pk, horizon_at__lt=now).update(horizon_at=now)
+    moves.append(partial(Watermark.objects.filter(pk=mark.pk, horizon_at__lt=now).update, horizon_at=now))
 
 
 def _of_notice(notice: Notice, *, is_over: bool = False) -> Event:
@@ -91,10 +97,10 @@ def _of_notice(notice: Notice, *, is_over: bool = False) -> Event:
     )
 
 
-def _orders(now: datetime) -> Iterator[Event]:
+def _orders(now: datetime, moves: Moves) -> Iterator[Event]:
     related = ("order__lane__account", "order__operation__strategy")
     rows = OrderEvent.objects.select_related(*related).defer(*without_secrets("order__lane__account__"))
-    for step in _behind("order_event", rows, now):
+    for step in _behind("order_event", rows, now, moves):
         # As it is now: a fill that was reported in two steps is told once, whole
         status = OrderStatus(step.status)
         if status in LEVEL_OF_ORDER and not _is_own_undoing(step.order):
@@ -113,8 +119,8 @@ def _is_own_undoing(order: Order) -> bool:
     return order.reason in ("cover_changed", "nothing_left_to_close")
 
 
-def _behind(source: str, rows: QuerySet[Any], now: datetime) -> Iterator[Any]:
-    """Yield the rows behind the source's watermark, oldest first, then move it."""
+def _behind(source: str, rows: QuerySet[Any], now: datetime, moves: Moves) -> Iterator[Any]:
+    """Yield the rows behind the source's watermark, oldest first, and add to `moves` how it is moved."""
     newest = rows.aggregate(newest=Max("pk"))["newest"] or 0
     mark = _mark(source, newest, now)
     position = mark.position
@@ -124,7 +130,7 @@ def _behind(source: str, rows: QuerySet[Any], now: datetime) -> Iterator[Any]:
     if now - mark.horizon_at > UNCOMMITTED:
         # Only from where we began: another process may have moved it meanwhile
         same = Watermark.objects.filter(pk=mark.pk, position=mark.position, horizon=mark.horizon)
-        same.update(position=mark.horizon, horizon=newest, horizon_at=now)
+        moves.append(partial(same.update, position=mark.horizon, horizon=newest, horizon_at=now))
 
 
 def _mark(source: str, newest: int, now: datetime) -> Watermark:

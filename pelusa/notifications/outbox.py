@@ -16,7 +16,7 @@ from exchange.backoffice import without_secrets
 from exchange.encryption import WrongKey
 from exchange.models import Account
 from operations.notices import end_notice, raise_notice
-from pelusa.notifications.events import Event, read_events, totals_of_day
+from pelusa.notifications.events import Event, news, totals_of_day
 from pelusa.notifications.models import Channel, Kind, Level, Message
 from pelusa.notifications.quiet import day_to_sum_up, next_gathering, quiet_end, zone_named
 from pelusa.notifications.sending import Courier, Fate, Outcome
@@ -47,8 +47,13 @@ def write_messages(now: datetime) -> int:
     """
     # Without addresses: words need none, and one that no key opens must not silence the others
     channels = list(Channel.objects.filter(is_active=True).defer("url").prefetch_related(_accounts()))
-    told = [message for event in read_events(now) for message in _of_event(event, channels, now)]
-    told += [message for channel in channels if (message := _of_day(channel, now))]
+    with news(now) as events:
+        told = [message for event in events for message in _of_event(event, channels, now)]
+        told += [message for channel in channels if (message := _of_day(channel, now))]
+        return _write(told)
+
+
+def _write(told: list[Message]) -> int:
     known = set(Message.objects.filter(event__in={each.event for each in told}).values_list("channel_id", "event"))
     new = [each for each in told if (each.channel_id, each.event) not in known]
     Message.objects.bulk_create(new, ignore_conflicts=True, batch_size=A_PORTION)
@@ -185,7 +190,8 @@ def _write_fate(channel: Channel, ids: list[int], fate: Fate) -> None:
     rows = Message.objects.filter(pk__in=ids, status__in=[Message.Status.WAITING, Message.Status.SENDING])
     if fate.outcome == Outcome.REFUSED:
         pause = min(FIRST_PAUSE * 2 ** min(channel.failures, 10), LONGEST_PAUSE)
-        for tries in set(rows.values_list("tries", flat=True)):
+        # The most tried first: what was raised by one must not be met again
+        for tries in sorted(set(rows.values_list("tries", flat=True)), reverse=True):
             again = now + min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
             rows.filter(tries=tries, pk__in=ids).update(
                 status=Message.Status.WAITING, tries=tries + 1, due_at=again, answer=fate.answer

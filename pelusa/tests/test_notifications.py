@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from operations.models import Notice, Order, OrderEvent
@@ -136,6 +137,32 @@ def test_the_watermark_moves_and_tells_nothing_twice(receiver: Receiver) -> None
     assert len(receiver.titles) == 3
     mark = Watermark.objects.get(source="notice")
     assert mark.position < mark.horizon == Notice.objects.latest("pk").pk
+
+
+class Died(BaseException):
+    """A worker's end."""
+
+
+def test_what_was_read_and_not_written_down_is_read_again(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: Any) -> None:
+        raise Died
+
+    make_channel(receiver)
+    Channel.objects.update(since=F("since") - timedelta(hours=1))
+    look()
+    raise_notice("lane:1", "books_differ")
+    look()
+    raise_notice("all", "kill_switch_on")
+    end_notice("lane:1", "books_differ")
+    Notice.objects.filter(kind="books_differ").update(ended_at=F("ended_at") - timedelta(minutes=5))
+    for _ in range(2):
+        Watermark.objects.update(horizon_at=F("horizon_at") - timedelta(minutes=7))
+        with monkeypatch.context() as patch:
+            patch.setattr(outbox, "tell", die)
+            with pytest.raises(Died):
+                look()
+    look()
+    assert len(receiver.titles) == 3
 
 
 def test_two_workers_that_look_at_once_tell_it_once(receiver: Receiver) -> None:
