@@ -42,6 +42,10 @@ class TimedSocket(socket.socket):
         """Return a socket in the place of `theirs`."""
         return cls(theirs.family, theirs.type, theirs.proto, fileno=theirs.detach())
 
+    def setblocking(self, flag: bool) -> None:
+        """Wait for nobody for ever: gunicorn means it so before it answers."""
+        self.settimeout(ANSWER_SECONDS if flag else 0.0)
+
     def is_whole(self) -> bool:
         """Read what has come, without waiting; tell whether a thread need not wait for the rest, or must say so."""
         self.setblocking(False)
@@ -100,8 +104,7 @@ class Impatient(ThreadWorker):
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give a thread to a connection whose request is whole; let another wait in the loop, for so long."""
-        is_begun = isinstance(conn.parser, RequestParser) and conn.parser.unreader.buf.getvalue()
-        if is_begun or _timed(conn).is_whole():
+        if _timed(conn).is_whole():
             conn.data_ready = True
             super().enqueue_req(conn)
             return
@@ -122,6 +125,7 @@ class Impatient(ThreadWorker):
         return is_kept
 
     def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
+        _give_back(conn)
         super().finish_request(conn, fs)
         # The next request came with this one: nothing more will make the connection readable
         if _timed(conn).ahead and conn in self.keepalived_conns:
@@ -139,3 +143,10 @@ def _timed(conn: TConn) -> TimedSocket:
     if not isinstance(conn.sock, TimedSocket):
         conn.sock = TimedSocket.taking(conn.sock)
     return conn.sock
+
+
+def _give_back(conn: TConn) -> None:
+    """Take from the parser what it read of the next request, which a thread would wait for the rest of."""
+    if isinstance(conn.parser, RequestParser):
+        sock = _timed(conn)
+        sock.ahead = conn.parser.unreader.take_buffered() + sock.ahead

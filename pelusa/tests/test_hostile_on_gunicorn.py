@@ -230,6 +230,17 @@ def test_clients_that_say_nothing_or_never_hang_up_keep_nobody_waiting(stack: St
         assert time.monotonic() - begun < TRADINGVIEW_SECONDS
 
 
+def test_who_begins_a_second_request_and_dawdles_holds_no_thread(stack: Stack) -> None:
+    with ExitStack() as crowd:
+        for _ in range(2 * THREADS):
+            client = crowd.enter_context(socket.create_connection(("127.0.0.1", stack.web.port), timeout=10))
+            client.sendall(request(first="GET /health/live HTTP/1.1") + b"POST /")
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+        begun = time.monotonic()
+        assert stack.ask(HONEST)[0] == 200
+        assert time.monotonic() - begun < TRADINGVIEW_SECONDS
+
+
 def test_two_requests_in_one_piece_are_both_answered(stack: Stack) -> None:
     body = alarm_body()
     kept = request(f"Content-Length: {len(body)}", body=body)
