@@ -138,10 +138,12 @@ class AccountAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         if change:
-            if form.given():
-                # Of another key nothing is known
+            columns = [*changed_columns(form), *form.given().values()]
+            if form.given() or "environment" in columns:
+                # Of another key, or elsewhere, nothing is known
                 obj.rights_read_at = None
-            obj.save(update_fields=[*changed_columns(form), *form.given().values(), "rights_read_at"])
+                columns.append("rights_read_at")
+            obj.save(update_fields=columns)
         else:
             obj.save()
         if form.given():

@@ -87,7 +87,8 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         if has_new_key:
             instance.rights_read_at = None
         if validated_data:
-            instance.save(update_fields=[*validated_data, "rights_read_at"])
+            # What was read of the key meanwhile is another's to write
+            instance.save(update_fields=[*validated_data, *(["rights_read_at"] if has_new_key else [])])
         if has_new_key:
             _see_rights(instance)
         return instance
