@@ -5,7 +5,6 @@ found, not repeated.
 """
 
 from decimal import Decimal
-from functools import partial
 
 from django.db import (
     DatabaseError,
@@ -248,7 +247,7 @@ def _finish(alarm: Alarm, status: str, reason: str, facts: dict[str, object]) ->
     alarm.status, alarm.reason, alarm.detail = status, reason, explain(reason, facts)
     alarm.processed_at = timezone.now()
     alarm.save(update_fields=["status", "reason", "detail", "processed_at"])
-    transaction.on_commit(partial(add, "alarms", outcome=status), using="alarms", robust=True)
+    transaction.on_commit(lambda: add("alarms", outcome=status), using="alarms", robust=True)
 
 
 def _count_failure(pair: str) -> None:

@@ -5,7 +5,6 @@ The move wins by a conditional UPDATE, so of two processes that learn the same t
 
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -86,7 +85,8 @@ def move_held(
     # A step that neither ends an order nor fills it leaves its operation as it is
     if new in CLOSED or is_more_filled:
         refresh_share(order.operation_id, now)
-    transaction.on_commit(partial(_tally, order, old, new, now), robust=True)
+    # A partial has no name for Django to give when it fails: the failure would come through
+    transaction.on_commit(lambda: _tally(order, old, new, now), robust=True)
     logger.info("order {} ({} {}): {} → {} {}", order.client_order_id, order.role, order.side, old, new, said)
     return True
 

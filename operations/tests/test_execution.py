@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from exchange.errors import ExchangeError
 from exchange.models import Account
-from operations import execution, reconcile
+from operations import execution, reconcile, transitions
 from operations.lifecycle import AlarmFacts, NothingToClose, carry_out, close_by_hand, standing_of
 from operations.models import Decision, Lane, Operation, Order
 from operations.states import OrderStatus
@@ -46,6 +46,19 @@ def run(strategy: Strategy) -> None:
 
 def the_order(**where: object) -> Order:
     return Order.objects.select_related("lane__account", "operation__strategy", "decision").get(**where)
+
+
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_a_count_that_breaks_keeps_no_order_from_the_wire(
+    strategy: Strategy, paper: PaperExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError("no more to count with")
+
+    monkeypatch.setattr(transitions, "add", break_down)
+    act(strategy, OPEN)
+    run(strategy)
+    assert the_order().status == "filled"
 
 
 def test_an_entry_is_filled_and_its_operation_opens(strategy: Strategy, paper: PaperExchange) -> None:
