@@ -2,7 +2,7 @@
 // Say while a strategy is typed what saving would say, and what its figures mean. <p id="strategy-check" data-check="address">
 // names whom to ask: it takes the form as it stands and answers {problems: {field: [sentence]}, notes: {field: [{sentence, is_warning}]}}.
 // An empty field that nobody came to yet is not complained about; of a stored strategy everything is said.
-(() => {
+document.addEventListener("DOMContentLoaded", () => {
     const PAUSE = 400;
     const box = document.getElementById("strategy-check");
     const form = document.getElementById("strategy_form");
@@ -90,4 +90,4 @@
     form.addEventListener("input", changed);
     form.addEventListener("change", changed);
     ask();
-})();
+});
