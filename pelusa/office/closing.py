@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 from loguru import logger
 
@@ -126,7 +126,8 @@ def _close(request: HttpRequest, operations: Iterable[Operation]) -> list[int]:
             refused.append(operation.pk)
             messages.error(request, _refusal(operation, error))
     if closed:
-        messages.success(request, _("%(count)s operations are being closed.") % {"count": closed})
+        words = ngettext("%(count)s operation is being closed.", "%(count)s operations are being closed.", closed)
+        messages.success(request, words % {"count": closed})
     return refused
 
 

@@ -1,6 +1,7 @@
 """Close everything of a strategy or an account: it lists, pulls the brake first, and tells what it could not."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -63,9 +64,12 @@ def test_everything_of_a_strategy_is_closed_and_nothing_else(held: list[Operatio
     assert not pulled_switch(held[0].account_id)
 
 
-def test_everything_of_an_account_is_closed_behind_its_own_kill_switch(held: list[Operation]) -> None:
+def test_everything_of_an_account_is_closed_behind_its_own_kill_switch(
+    held: list[Operation], django_capture_on_commit_callbacks: Any
+) -> None:
     other = make_account("other")
-    text = post(of_account(held[0].strategy), held, brake="yes")
+    with django_capture_on_commit_callbacks(execute=True):
+        text = post(of_account(held[0].strategy), held, brake="yes")
     assert statuses() == ["closing"] * 3
     switch = pulled_switch(held[0].account_id)
     assert switch
