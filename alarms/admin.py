@@ -30,6 +30,7 @@ from exchange.backoffice import (
     LookAheadList,
     Since,
     among_newest,
+    bounded,
     first_id_from,
     shown_time,
 )
@@ -143,6 +144,14 @@ class ByReason(ByAnswer):
         return super().found(value) | set(own.values_list("pk", flat=True)[:MOST_FOUND])
 
 
+# What the message says, column by column
+WORDS = (
+    bounded("kind", _("kind"), Alarm.Kind.choices),
+    bounded("action", _("action"), Alarm.Action.choices),
+    bounded("leg", _("leg"), Alarm.LegName.choices),
+)
+
+
 class SinceReceived(Since):
     column = "received_at"
     is_in_order = True
@@ -154,7 +163,7 @@ class AlarmAdmin(ProcessesAgain, Ledger):
 
     when_empty = _("TradingView posts alarms to the webhook; the composer of each strategy says what to paste there.")
     list_display = ("received", "what", "ticker", "interval", "strategy", "state", "outcome")
-    list_filter = (SinceReceived, ByTicker, ByStrategy, ByOutcome, ByReason, "status", "kind", "action", "leg")
+    list_filter = (SinceReceived, ByTicker, ByStrategy, ByOutcome, ByReason, "status", *WORDS)
     search_fields = ("ticker", "strategy", "reason", "raw")
     search_help_text = _("Number, day (2026-01-31), ticker or words")
     exported = (

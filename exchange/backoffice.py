@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib.admin import AdminSite, ShowFacets, SimpleListFilter
 from django.core.paginator import Paginator
-from django.db.models import PROTECT, DecimalField, Func, Model, QuerySet, Subquery
+from django.db.models import PROTECT, DecimalField, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -83,10 +83,9 @@ def changed_columns(form: Any) -> list[str]:
 
 def among_newest(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Return those of the rows that are among the newest of their table: ids grow with time."""
-    ids = rows.model._default_manager.order_by()
-    # MAX and not the first of a sorted query: only that is a constant to MariaDB, which else walks the whole key
-    newest = ids.annotate(newest=Func("pk", function="MAX")).values("newest")
-    return rows.filter(pk__gt=Subquery(newest) - ROWS_LOOKED_AT)
+    # Asked for by itself: with a subquery in its place MariaDB walks the whole key for a reason that is rare
+    newest = rows.model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return rows.filter(pk__gt=newest - ROWS_LOOKED_AT)
 
 
 def first_id_from(model: type[Model], column: str, moment: datetime) -> int:
@@ -192,6 +191,21 @@ class Bounded(ByValue):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return among_newest(super().queryset(request, queryset)) if self.value() else queryset
+
+
+def bounded(column: str, label: Any, choices: Iterable[tuple[str, Any]]) -> type[Bounded]:
+    """Return the filter by one of a column's choices, asked for as Django's own would be."""
+
+    class ByChoice(Bounded):
+        title = label
+        # Django takes a path through relations only from filters of its own
+        parameter_name = f"{column.rpartition('__')[2]}__exact"
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+            return choices
+
+    ByChoice.column = column
+    return ByChoice
 
 
 class ByAccount(ByValue):

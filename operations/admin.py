@@ -25,18 +25,20 @@ from exchange.backoffice import (
     Ledger,
     LookAheadList,
     Since,
+    bounded,
     number_column,
     shown_number,
     shown_time,
     time_column,
     without_secrets,
 )
+from exchange.models import MarketChoices
 from operations import columns
 from operations.history import TONES, OrderLife, Tone, tell_order, why
 from operations.lifecycle import NothingToClose, close_by_hand
 from operations.models import Decision, Fill, Lane, Operation, Order
 from operations.settling_admin import SettlesNow
-from strategies.models import Strategy
+from strategies.models import Leg, Strategy
 from strategies.reasons import SENTENCES, explain
 
 # Symbols and names of strategies are shorter, or have spaces
@@ -86,13 +88,29 @@ class ByOutcome(Bounded):
         return Decision.Outcome.choices
 
 
-class OfStrategy(ByStrategy):
+class OfStrategy(Bounded):
+    title = _("strategy")
+    parameter_name = "strategy"
     column = "operation__strategy"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(str(key), name) for key, name in Strategy.objects.values_list("pk", "name")]
 
 
 class SinceCreated(Since):
     column = "created_at"
     is_in_order = True
+
+
+SIDES = (("BUY", _("Buy")), ("SELL", _("Sell")))
+BY_LEG = bounded("leg", _("leg"), Leg.Name.choices)
+BY_MARKET = bounded("lane__market", _("market"), MarketChoices.choices)
+OF_ORDERS = (bounded("role", _("role"), Order.Role.choices), bounded("side", _("side"), SIDES), BY_MARKET)
+OF_FILLS = (
+    bounded("order__role", _("role"), Order.Role.choices),
+    bounded("order__side", _("side"), SIDES),
+    BY_MARKET,
+)
 
 
 class LiveFirst(LookAheadList):
@@ -338,7 +356,7 @@ class DecisionAdmin(Ledger):
         "alarm",
         "number",
     )
-    list_filter = (ByOutcome, ByReason, "leg", ByStrategy, SinceCreated)
+    list_filter = (SinceCreated, ByStrategy, ByOutcome, ByReason, BY_LEG)
     search_fields = ("strategy__name", "reason")
     search_help_text = _("Strategy or reason")
     fields = (
@@ -390,7 +408,7 @@ class OrderAdmin(SettlesNow, Ledger):
         "sentence",
         "number",
     )
-    list_filter = ("status", ByReason, OfStrategy, "role", "side", "lane__market", SinceCreated)
+    list_filter = (SinceCreated, OfStrategy, "status", ByReason, *OF_ORDERS)
     search_fields = ("client_order_id", "exchange_order_id", "lane__symbol", "code")
     search_help_text = _("Our id, their id, symbol or code")
     list_select_related = ("lane", "decision", "entry__decision")
@@ -502,7 +520,7 @@ class FillAdmin(Ledger):
         "role",
         "exchange_trade_id",
     )
-    list_filter = ("order__side", "order__role", "lane__market", SinceFilled)
+    list_filter = (SinceFilled, *OF_FILLS)
     search_fields = ("exchange_trade_id", "order__client_order_id", "order__exchange_order_id", "lane__symbol")
     search_help_text = _("Trade, order id or symbol")
     list_select_related = ("order", "lane")

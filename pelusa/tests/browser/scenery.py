@@ -51,7 +51,7 @@ def _orders_of(office: Office, operation: int) -> list[dict[str, Any]]:
 
 
 def _keep_candles(office: Office) -> None:
-    """Follow a series whose older days were fetched with a gap between."""
+    """Keep a series of which two stretches were fetched, with a gap between."""
     row = office.api.post("/series/", market="usdtm", symbol="ETH-USDT", interval="5m")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     for since, until in ((6, 5), (3, 2)):

@@ -13,7 +13,7 @@ from pelusa.tests.browser.scenery import play
 
 FOLDER = ROOT / "docs" / "screenshots"
 # A page that scrolls on and on is cut; what matters stands on top
-HIGHEST = 1900
+HIGHEST = 1500
 CHART_PATIENCE = 20_000
 # The chart draws itself anew in the next frames
 RESIZED = 150
@@ -58,6 +58,7 @@ PAGES: dict[str, tuple[str, Callable[[Office], str] | None]] = {
     "candles": ("/admin/market/series/{}/change/", number_of("/series/", interval="5m")),
     "limits": ("/admin/operations/limits/", None),
     "kill-switch": ("/admin/operations/killswitch/", None),
+    "health": ("/admin/health/", None),
     "doctor": ("/admin/doctor/", None),
     "audit": ("/admin/pelusa/auditentry/", None),
     "notices": ("/admin/operations/notice/", None),

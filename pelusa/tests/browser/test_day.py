@@ -109,6 +109,9 @@ def test_four_questions_are_answered_within_three_clicks(office: Office, chromiu
         expect(page.locator(".pelusa-count").first).to_be_visible()
         page.locator(".pelusa-count a[href*='order_too_large']").first.click()
         expect(page.locator("#result_list")).to_contain_text("at most 200")
-        # Is everything healthy: what needs a person stands on top
+        # Is everything healthy: what needs a person stands on top, one click says how each part is
         somebody.visit("/admin/")
         expect(page.locator(".pelusa-alert", has_text="Wild one")).to_be_visible()
+        page.click(".pelusa-card a[href='/admin/health/']")
+        expect(page.locator(".pelusa-card").first).to_be_visible()
+        assert not somebody.is_too_wide()
