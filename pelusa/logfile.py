@@ -1,7 +1,8 @@
 """A log file that several processes write, and any of them rotates: no line is lost, halved or written twice.
 
 Loguru's own rotation is for one process: a line that another writes between the renaming and the removal of the old
-file goes into a file that nobody will ever see. Here a lock is held around each line.
+file goes into a file that nobody will ever see. Here each line is written under a shared lock, and the file is renamed
+under one that nobody shares.
 """
 
 import fcntl
@@ -15,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MODE = 0o640
+# Renaming takes microseconds; a process that is frozen in the middle of it must not silence the others
+PATIENCE, BETWEEN = 0.2, 0.001
 
 
 class SharedFile:
     """A sink for Loguru: appends lines, renames the file when it is full, packs and thins out what was renamed.
 
-    A process that dies with the lock held loses it with its life. What it left unpacked the next rotation packs.
+    A process that dies with the lock held loses it with its life; while a frozen one holds it the file grows. What was
+    left unpacked the next rotation packs.
     """
 
     def __init__(self, path: Path, *, most_bytes: int, kept: int) -> None:
@@ -29,18 +33,16 @@ class SharedFile:
         # Locks belong to a process and not to a descriptor: one that a fork inherits must not be held twice
         self._lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
         self._file = self._opened()
+        self._patience = PATIENCE
         self._packer: threading.Thread | None = None
 
     def write(self, message: str) -> None:
         """Append a line, whole; the disk's refusal is the caller's to hear."""
         line = message.encode("utf-8", "backslashreplace")
-        with self._held():
-            self._follow()
-            is_full = 0 < os.fstat(self._file).st_size > self._most_bytes - len(line)
-            if is_full:
-                self._turn_over()
+        with self._shared() as is_shared:
+            has_turned = is_shared and self._make_room(len(line))
             _write_all(self._file, line)
-        if is_full and not (self._packer and self._packer.is_alive()):
+        if has_turned and not (self._packer and self._packer.is_alive()):
             # Packing takes half a second, which no order should wait for
             self._packer = threading.Thread(target=self._pack, name="log-packer")
             self._packer.start()
@@ -57,12 +59,35 @@ class SharedFile:
         os.close(self._lock)
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+    def _shared(self) -> Iterator[bool]:
+        """Keep the file where it is for the block; tell whether our patience sufficed for that."""
+        ends_at = time.monotonic() + self._patience
+        while not (is_shared := self._claim(fcntl.LOCK_SH)) and time.monotonic() < ends_at:
+            time.sleep(BETWEEN)
+        # Whoever waited once in vain does not wait for every line
+        self._patience = PATIENCE if is_shared else 0.0
         try:
-            yield
+            yield is_shared
         finally:
-            fcntl.lockf(self._lock, fcntl.LOCK_UN)
+            if is_shared:
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
+
+    def _claim(self, kind: int) -> bool:
+        try:
+            fcntl.lockf(self._lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _make_room(self, size: int) -> bool:
+        """Rename the file when `size` more would be too much and nobody else is writing; tell whether it was done."""
+        self._follow()
+        is_full = 0 < os.fstat(self._file).st_size > self._most_bytes - size
+        if not is_full or not self._claim(fcntl.LOCK_EX):
+            return False
+        self._turn_over()
+        fcntl.lockf(self._lock, fcntl.LOCK_SH)
+        return True
 
     def _opened(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)

@@ -1,5 +1,6 @@
 """One log file, several processes: no line is lost, halved or written twice while any of them rotates it."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -93,3 +94,30 @@ def test_a_fork_writes_beside_its_parent(tmp_path: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
     file.stop()
     assert Counter(line.split()[0] for line in written(path)) == {"child": 500, "parent": 500}
+
+
+HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "r+") as lock:
+    fcntl.lockf(lock, int(sys.argv[2]))
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", [fcntl.LOCK_SH, fcntl.LOCK_EX], ids=["writing", "renaming"])
+def test_a_process_that_is_frozen_silences_nobody_and_the_file_grows_meanwhile(tmp_path: Path, kind: int) -> None:
+    path = tmp_path / "pelusa.log"
+    file = SharedFile(path, most_bytes=100, kept=10_000)
+    argv = [sys.executable, "-c", HOLDER, str(tmp_path / ".pelusa.log.lock"), str(int(kind))]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as frozen:
+        assert frozen.stdout
+        assert frozen.stdout.readline() == "held\n"
+        for number in range(50):
+            file.write(f"{number} {'x' * 50}\n")
+        assert len(path.read_text().splitlines()) == 50
+        frozen.communicate()
+    file.write("the next one turns over\n")
+    file.stop()
+    assert path.read_text() == "the next one turns over\n"
+    assert len(written(path)) == 51
