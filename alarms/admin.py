@@ -125,7 +125,7 @@ class ByOutcome(ByAnswer):
     parameter_name = "outcome"
     column = "outcome"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
         return Decision.Outcome.choices
 
 

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from exchange.models import MarketChoices
 from market.fields import IntervalField
@@ -15,24 +17,36 @@ SECOND = timedelta(seconds=1)
 class Instrument(models.Model):
     """One symbol of one product, with the exchange's grid and floors."""
 
-    market = models.CharField(max_length=8, choices=MarketChoices.choices)
-    symbol = models.CharField(max_length=40, help_text="The exchange's name for it, e.g. BTC-USDT.")
-    base_asset = models.CharField(max_length=20)
-    quote_asset = models.CharField(max_length=20)
-    tick_size = models.DecimalField(max_digits=28, decimal_places=12, help_text="Prices are multiples of it.")
-    step_size = models.DecimalField(max_digits=28, decimal_places=12, help_text="Quantities are multiples of it.")
-    min_quantity = models.DecimalField(max_digits=28, decimal_places=12)
-    min_notional = models.DecimalField(max_digits=28, decimal_places=12, help_text="In the quote asset.")
-    contract_size = models.DecimalField(
-        max_digits=28, decimal_places=12, default=1, help_text="COIN-M: quote value of one contract; else 1."
+    market = models.CharField(_("market"), max_length=8, choices=MarketChoices.choices)
+    symbol = models.CharField(_("symbol"), max_length=40, help_text=_("The exchange's name for it, e.g. BTC-USDT."))
+    base_asset = models.CharField(_("base asset"), max_length=20)
+    quote_asset = models.CharField(_("quote asset"), max_length=20)
+    tick_size = models.DecimalField(
+        _("tick size"), max_digits=28, decimal_places=12, help_text=_("Prices are multiples of it.")
     )
-    max_long_leverage = models.PositiveIntegerField(null=True, blank=True)
-    max_short_leverage = models.PositiveIntegerField(null=True, blank=True)
-    is_open_allowed = models.BooleanField(default=True)
-    is_close_allowed = models.BooleanField(default=True)
-    refreshed_at = models.DateTimeField()
+    step_size = models.DecimalField(
+        _("step size"), max_digits=28, decimal_places=12, help_text=_("Quantities are multiples of it.")
+    )
+    min_quantity = models.DecimalField(_("min quantity"), max_digits=28, decimal_places=12)
+    min_notional = models.DecimalField(
+        _("min notional"), max_digits=28, decimal_places=12, help_text=_("In the quote asset.")
+    )
+    contract_size = models.DecimalField(
+        _("contract size"),
+        max_digits=28,
+        decimal_places=12,
+        default=1,
+        help_text=_("COIN-M: quote value of one contract; else 1."),
+    )
+    max_long_leverage = models.PositiveIntegerField(_("max long leverage"), null=True, blank=True)
+    max_short_leverage = models.PositiveIntegerField(_("max short leverage"), null=True, blank=True)
+    is_open_allowed = models.BooleanField(_("is open allowed"), default=True)
+    is_close_allowed = models.BooleanField(_("is close allowed"), default=True)
+    refreshed_at = models.DateTimeField(_("refreshed at"))
 
     class Meta:
+        verbose_name = _("instrument")
+        verbose_name_plural = _("instruments")
         ordering = ["market", "symbol"]
         constraints = [models.UniqueConstraint(fields=["market", "symbol"], name="instrument_is_listed_once")]
 
@@ -44,33 +58,51 @@ class Series(models.Model):
     """The candles of one symbol at one interval on one product, and how far we have them."""
 
     id = models.SmallAutoField(primary_key=True)
-    market = models.CharField(max_length=8, choices=MarketChoices.choices)
-    symbol = models.CharField(max_length=40, help_text="The exchange's name for it, e.g. BTC-USDT.")
-    interval = IntervalField()
-    is_followed = models.BooleanField(default=False, help_text="On: new candles are fetched and gaps are repaired.")
+    market = models.CharField(_("market"), max_length=8, choices=MarketChoices.choices)
+    symbol = models.CharField(_("symbol"), max_length=40, help_text=_("The exchange's name for it, e.g. BTC-USDT."))
+    interval = IntervalField(_("interval"))
+    is_followed = models.BooleanField(
+        _("is followed"), default=False, help_text=_("On: new candles are fetched and gaps are repaired.")
+    )
     has_own_schedule = models.BooleanField(
-        default=False, editable=False, help_text="A periodic task of its own repairs it instead of the common one."
+        _("has own schedule"),
+        default=False,
+        editable=False,
+        help_text=_("A periodic task of its own repairs it instead of the common one."),
     )
     wanted_since = models.DateTimeField(
+        _("wanted since"),
         null=True,
         blank=True,
-        help_text="From when on none may be missing, UTC. Empty: from the oldest one stored.",
+        help_text=_("From when on none may be missing, UTC. Empty: from the oldest one stored."),
     )
     complete_until = models.DateTimeField(
-        null=True, editable=False, help_text="Nothing is missing before it, but for what the exchange itself lacks."
+        _("complete until"),
+        null=True,
+        editable=False,
+        help_text=_("Nothing is missing before it, but for what the exchange itself lacks."),
     )
-    checked_at = models.DateTimeField(null=True, editable=False, help_text="When all of it was last gone through.")
-    repaired_at = models.DateTimeField(null=True, editable=False, help_text="When new candles were last looked for.")
-    revision = models.BigIntegerField(default=0, editable=False, help_text="How often candles were stored.")
-    first_open_time = models.DateTimeField(null=True, editable=False)
-    last_open_time = models.DateTimeField(null=True, editable=False)
-    last_error = models.TextField(blank=True, editable=False, help_text="Empty when the last repair went well.")
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
+    checked_at = models.DateTimeField(
+        _("checked at"), null=True, editable=False, help_text=_("When all of it was last gone through.")
+    )
+    repaired_at = models.DateTimeField(
+        _("repaired at"), null=True, editable=False, help_text=_("When new candles were last looked for.")
+    )
+    revision = models.BigIntegerField(
+        _("revision"), default=0, editable=False, help_text=_("How often candles were stored.")
+    )
+    first_open_time = models.DateTimeField(_("first open time"), null=True, editable=False)
+    last_open_time = models.DateTimeField(_("last open time"), null=True, editable=False)
+    last_error = models.TextField(
+        _("last error"), blank=True, editable=False, help_text=_("Empty when the last repair went well.")
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
     class Meta:
+        verbose_name = _("series")
         ordering = ["market", "symbol", "id"]
-        verbose_name_plural = "series"
+        verbose_name_plural = _("series")
         constraints = [
             models.UniqueConstraint(fields=["market", "symbol", "interval"], name="series_is_listed_once"),
         ]
@@ -84,15 +116,21 @@ class Kline(models.Model):
 
     pk = models.CompositePrimaryKey("series_id", "open_time")
     # The primary key begins with the series: another index would double the cost of storing
-    series = models.ForeignKey(Series, on_delete=models.PROTECT, db_index=False, related_name="klines")
-    open_time = models.DateTimeField()
-    open = models.DecimalField(max_digits=28, decimal_places=12)
-    high = models.DecimalField(max_digits=28, decimal_places=12)
-    low = models.DecimalField(max_digits=28, decimal_places=12)
-    close = models.DecimalField(max_digits=28, decimal_places=12)
-    volume = models.DecimalField(max_digits=28, decimal_places=12, help_text="As the exchange counts it.")
+    series = models.ForeignKey(
+        Series, verbose_name=_("series"), on_delete=models.PROTECT, db_index=False, related_name="klines"
+    )
+    open_time = models.DateTimeField(_("open time"))
+    open = models.DecimalField(pgettext_lazy("price of a candle", "open"), max_digits=28, decimal_places=12)
+    high = models.DecimalField(pgettext_lazy("price of a candle", "high"), max_digits=28, decimal_places=12)
+    low = models.DecimalField(pgettext_lazy("price of a candle", "low"), max_digits=28, decimal_places=12)
+    close = models.DecimalField(pgettext_lazy("price of a candle", "close"), max_digits=28, decimal_places=12)
+    volume = models.DecimalField(
+        _("volume"), max_digits=28, decimal_places=12, help_text=_("As the exchange counts it.")
+    )
 
     class Meta:
+        verbose_name = _("kline")
+        verbose_name_plural = _("klines")
         constraints = [
             models.CheckConstraint(condition=Q(low__lte=F("high")), name="kline_low_is_not_above_its_high"),
         ]
@@ -107,14 +145,16 @@ class KlineHole(models.Model):
     One answer may be a fault, so a hole is believed (confirmed) when it was seen at two different times.
     """
 
-    series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="holes")
-    start = models.DateTimeField(help_text="Open time of the first candle that is lacking.")
-    stop = models.DateTimeField(help_text="Open time of the next one that is there.")
-    seen_at = models.DateTimeField(help_text="When it was first asked for in vain.")
-    asked_at = models.DateTimeField(help_text="When it was last asked for in vain.")
-    confirmed_at = models.DateTimeField(null=True, blank=True)
+    series = models.ForeignKey(Series, verbose_name=_("series"), on_delete=models.CASCADE, related_name="holes")
+    start = models.DateTimeField(_("start"), help_text=_("Open time of the first candle that is lacking."))
+    stop = models.DateTimeField(_("stop"), help_text=_("Open time of the next one that is there."))
+    seen_at = models.DateTimeField(_("seen at"), help_text=_("When it was first asked for in vain."))
+    asked_at = models.DateTimeField(_("asked at"), help_text=_("When it was last asked for in vain."))
+    confirmed_at = models.DateTimeField(_("confirmed at"), null=True, blank=True)
 
     class Meta:
+        verbose_name = _("kline hole")
+        verbose_name_plural = _("kline holes")
         ordering = ["series", "start"]
         constraints = [
             models.UniqueConstraint(fields=["series", "start"], name="hole_begins_once"),
@@ -122,34 +162,39 @@ class KlineHole(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.start:%Y-%m-%d %H:%M} to {self.stop:%Y-%m-%d %H:%M}"
+        span = {"start": f"{self.start:%Y-%m-%d %H:%M}", "stop": f"{self.stop:%Y-%m-%d %H:%M}"}
+        return gettext("%(start)s to %(stop)s") % span
 
 
 class Backfill(models.Model):
     """A wish for old candles and how far it came; fetched backwards from `until`, so `cursor` sinks to `since`."""
 
     class Status(models.TextChoices):
-        WAITING = "waiting", "Waiting"
-        RUNNING = "running", "Running"
-        DONE = "done", "Done"
-        STOPPED = "stopped", "Stopped"
+        WAITING = "waiting", _("Waiting")
+        RUNNING = "running", _("Running")
+        DONE = "done", _("Done")
+        STOPPED = "stopped", _("Stopped")
 
-    series = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="backfills")
-    since = models.DateTimeField(help_text="Open time of the oldest candle that is wanted, UTC.")
-    until = models.DateTimeField(help_text="Candles that open before it are wanted, UTC.")
-    cursor = models.DateTimeField(help_text="Everything from here to `until` is stored.")
-    status = models.CharField(max_length=8, choices=Status.choices, default=Status.WAITING)
-    rows = models.PositiveBigIntegerField(default=0, help_text="Candles stored.")
-    requests = models.PositiveIntegerField(default=0, help_text="Pages asked for.")
-    error = models.TextField(blank=True, help_text="Why it last paused; it goes on by itself.")
-    not_before = models.DateTimeField(null=True, blank=True, help_text="The exchange asked to wait until then.")
-    asked_by = models.CharField(max_length=150, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    moved_at = models.DateTimeField(null=True, blank=True, help_text="When it last came further.")
-    finished_at = models.DateTimeField(null=True, blank=True)
+    series = models.ForeignKey(Series, verbose_name=_("series"), on_delete=models.PROTECT, related_name="backfills")
+    since = models.DateTimeField(_("since"), help_text=_("Open time of the oldest candle that is wanted, UTC."))
+    until = models.DateTimeField(_("until"), help_text=_("Candles that open before it are wanted, UTC."))
+    cursor = models.DateTimeField(_("cursor"), help_text=_("Everything from here to `until` is stored."))
+    status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
+    rows = models.PositiveBigIntegerField(_("rows"), default=0, help_text=_("Candles stored."))
+    requests = models.PositiveIntegerField(_("requests"), default=0, help_text=_("Pages asked for."))
+    error = models.TextField(_("error"), blank=True, help_text=_("Why it last paused; it goes on by itself."))
+    not_before = models.DateTimeField(
+        _("not before"), null=True, blank=True, help_text=_("The exchange asked to wait until then.")
+    )
+    asked_by = models.CharField(_("asked by"), max_length=150, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    started_at = models.DateTimeField(_("started at"), null=True, blank=True)
+    moved_at = models.DateTimeField(_("moved at"), null=True, blank=True, help_text=_("When it last came further."))
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
 
     class Meta:
+        verbose_name = _("backfill")
+        verbose_name_plural = _("backfills")
         ordering = ["-id"]
         indexes = [models.Index(fields=["status", "moved_at"], name="backfill_unfinished")]
         constraints = [
@@ -159,7 +204,7 @@ class Backfill(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.series} since {self.since:%Y-%m-%d}"
+        return gettext("%(series)s since %(day)s") % {"series": self.series, "day": f"{self.since:%Y-%m-%d}"}
 
     @property
     def progress(self) -> Decimal:

@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import models
+from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from exchange.models import Account, MarketChoices
 from operations.states import OrderStatus
@@ -16,29 +18,39 @@ def new_client_order_id() -> str:
     return f"p{secrets.token_hex(16)}"
 
 
-def decimal_column(**options: Any) -> models.DecimalField:
+def decimal_column(name: Any, **options: Any) -> models.DecimalField:
     """Return a price or quantity column: 16 digits before the point, 12 after it."""
-    return models.DecimalField(max_digits=28, decimal_places=12, **options)
+    return models.DecimalField(name, max_digits=28, decimal_places=12, **options)
 
 
 class Lane(models.Model):
     """One account and symbol: its orders leave in arrival order, one at a time."""
 
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="lanes")
-    market = models.CharField(max_length=8, choices=MarketChoices.choices)
-    symbol = models.CharField(max_length=40)
-    long_leverage = models.PositiveSmallIntegerField(null=True, help_text="As last set or read at the exchange.")
-    short_leverage = models.PositiveSmallIntegerField(null=True)
-    margin_mode = models.CharField(max_length=8, choices=Leg.Margin.choices, blank=True)
-    paused_until = models.DateTimeField(null=True, help_text="The exchange takes no orders here before this moment.")
-    frozen_at = models.DateTimeField(null=True, help_text="Since when entries are held back; exits go on.")
-    frozen_reason = models.CharField(max_length=40, blank=True, help_text="A machine word.")
-    frozen_facts = models.JSONField(default=dict)
+    account = models.ForeignKey(Account, verbose_name=_("account"), on_delete=models.PROTECT, related_name="lanes")
+    market = models.CharField(_("market"), max_length=8, choices=MarketChoices.choices)
+    symbol = models.CharField(_("symbol"), max_length=40)
+    long_leverage = models.PositiveSmallIntegerField(
+        _("long leverage"), null=True, help_text=_("As last set or read at the exchange.")
+    )
+    short_leverage = models.PositiveSmallIntegerField(_("short leverage"), null=True)
+    margin_mode = models.CharField(_("margin mode"), max_length=8, choices=Leg.Margin.choices, blank=True)
+    paused_until = models.DateTimeField(
+        _("paused until"), null=True, help_text=_("The exchange takes no orders here before this moment.")
+    )
+    frozen_at = models.DateTimeField(
+        _("frozen at"), null=True, help_text=_("Since when entries are held back; exits go on.")
+    )
+    frozen_reason = models.CharField(_("frozen reason"), max_length=40, blank=True, help_text=_("A machine word."))
+    frozen_facts = models.JSONField(_("frozen facts"), default=dict)
     compared_at = models.DateTimeField(
-        null=True, help_text="When our books and the exchange's position here were last compared with certainty."
+        _("compared at"),
+        null=True,
+        help_text=_("When our books and the exchange's position here were last compared with certainty."),
     )
 
     class Meta:
+        verbose_name = _("lane")
+        verbose_name_plural = _("lanes")
         ordering = ["account", "market", "symbol"]
         constraints = [
             models.UniqueConstraint(fields=["account", "market", "symbol"], name="lane_is_one_per_account_and_symbol")
@@ -52,39 +64,47 @@ class Operation(models.Model):
     """One round trip of one strategy on one leg: from its first entry until it is flat."""
 
     class Status(models.TextChoices):
-        OPENING = "opening", "Opening"
-        OPEN = "open", "Open"
-        CLOSING = "closing", "Closing"
-        CLOSED = "closed", "Closed"
-        ABORTED = "aborted", "Aborted (never opened)"
+        OPENING = "opening", _("Opening")
+        OPEN = "open", pgettext_lazy("status of an operation", "Open")
+        CLOSING = "closing", _("Closing")
+        CLOSED = "closed", _("Closed")
+        ABORTED = "aborted", _("Aborted (never opened)")
 
     LIVE = frozenset({Status.OPENING, Status.OPEN, Status.CLOSING})
     STACKABLE = frozenset({Status.OPENING, Status.OPEN})
 
-    strategy = models.ForeignKey(Strategy, on_delete=models.PROTECT, related_name="operations")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="operations")
-    market = models.CharField(max_length=8, choices=MarketChoices.choices)
-    symbol = models.CharField(max_length=40)
-    leg = models.CharField(max_length=5, choices=Leg.Name.choices)
-    status = models.CharField(max_length=8, choices=Status.choices, default=Status.OPENING)
+    strategy = models.ForeignKey(
+        Strategy, verbose_name=_("strategy"), on_delete=models.PROTECT, related_name="operations"
+    )
+    account = models.ForeignKey(Account, verbose_name=_("account"), on_delete=models.PROTECT, related_name="operations")
+    market = models.CharField(_("market"), max_length=8, choices=MarketChoices.choices)
+    symbol = models.CharField(_("symbol"), max_length=40)
+    leg = models.CharField(_("leg"), max_length=5, choices=Leg.Name.choices)
+    status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.OPENING)
     # MySQL has no conditional unique constraint: a nullable unique column says "one stackable operation a leg"
-    stack_key = models.CharField(max_length=32, null=True, unique=True, editable=False)
-    quantity = decimal_column(default=0, help_text="All that was ever entered.")
-    held_quantity = decimal_column(default=0, help_text="What is held now.")
-    avg_entry_price = decimal_column(null=True)
-    avg_exit_price = decimal_column(null=True)
+    stack_key = models.CharField(_("stack key"), max_length=32, null=True, unique=True, editable=False)
+    quantity = decimal_column(_("quantity"), default=0, help_text=_("All that was ever entered."))
+    held_quantity = decimal_column(_("held quantity"), default=0, help_text=_("What is held now."))
+    avg_entry_price = decimal_column(_("average entry price"), null=True)
+    avg_exit_price = decimal_column(_("average exit price"), null=True)
     realised_pnl = decimal_column(
-        default=0, help_text="From its fills, before fees; in the quote asset (the coin on COIN-M)."
+        _("realised profit"),
+        default=0,
+        help_text=_("From its fills, before fees; in the quote asset (the coin on COIN-M)."),
     )
-    fees = decimal_column(default=0, help_text="Paid, from its fills.")
+    fees = decimal_column(_("fees"), default=0, help_text=_("Paid, from its fills."))
     uncovered_since = models.DateTimeField(
-        null=True, help_text="Since when the exchange was seen to lack a stop or target that the leg asks for."
+        _("uncovered since"),
+        null=True,
+        help_text=_("Since when the exchange was seen to lack a stop or target that the leg asks for."),
     )
-    created_at = models.DateTimeField(auto_now_add=True)
-    opened_at = models.DateTimeField(null=True)
-    closed_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    opened_at = models.DateTimeField(_("opened at"), null=True)
+    closed_at = models.DateTimeField(_("closed at"), null=True)
 
     class Meta:
+        verbose_name = _("operation")
+        verbose_name_plural = _("operations")
         ordering = ["-id"]
         permissions = [("close_operation", "Can close an operation at the exchange")]
         indexes = [
@@ -106,7 +126,7 @@ class Operation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"operation {self.pk}"
+        return gettext("operation %(number)s") % {"number": self.pk}
 
     @property
     def position_side(self) -> str:
@@ -118,29 +138,39 @@ class Decision(models.Model):
     """What one strategy answered to one alarm, and because of what."""
 
     class Outcome(models.TextChoices):
-        OPEN = "open", "Open"
-        CLOSE = "close", "Close"
-        IGNORED = "ignored", "Ignored"
-        DENIED = "denied", "Denied"
+        OPEN = "open", _("Open")
+        CLOSE = "close", _("Close")
+        IGNORED = "ignored", _("Ignored")
+        DENIED = "denied", _("Denied")
 
     # The alarm lives in another database: no foreign key can reach it
-    alarm_id = models.BigIntegerField()
-    strategy = models.ForeignKey(Strategy, on_delete=models.PROTECT, related_name="decisions")
-    leg = models.CharField(max_length=5, choices=Leg.Name.choices)
-    outcome = models.CharField(max_length=7, choices=Outcome.choices)
-    reason = models.CharField(max_length=40, help_text="A machine word.")
-    facts = models.JSONField(default=dict, help_text="The values that were compared.")
-    operation = models.ForeignKey(Operation, null=True, on_delete=models.PROTECT, related_name="decisions")
-    strategy_version = models.PositiveIntegerField(
-        null=True, help_text="Which version of the strategy decided; empty before versions were kept."
+    alarm_id = models.BigIntegerField(_("alarm id"))
+    strategy = models.ForeignKey(
+        Strategy, verbose_name=_("strategy"), on_delete=models.PROTECT, related_name="decisions"
     )
-    alarm_received_at = models.DateTimeField()
-    alarm_happened_at = models.DateTimeField(help_text="By its own time or by its arrival, whichever is earlier.")
-    alarm_price = decimal_column(null=True)
-    alarm_quantity = decimal_column(null=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    leg = models.CharField(_("leg"), max_length=5, choices=Leg.Name.choices)
+    outcome = models.CharField(_("outcome"), max_length=7, choices=Outcome.choices)
+    reason = models.CharField(_("reason"), max_length=40, help_text=_("A machine word."))
+    facts = models.JSONField(_("facts"), default=dict, help_text=_("The values that were compared."))
+    operation = models.ForeignKey(
+        Operation, verbose_name=_("operation"), null=True, on_delete=models.PROTECT, related_name="decisions"
+    )
+    strategy_version = models.PositiveIntegerField(
+        _("strategy version"),
+        null=True,
+        help_text=_("Which version of the strategy decided; empty before versions were kept."),
+    )
+    alarm_received_at = models.DateTimeField(_("alarm received at"))
+    alarm_happened_at = models.DateTimeField(
+        _("alarm happened at"), help_text=_("By its own time or by its arrival, whichever is earlier.")
+    )
+    alarm_price = decimal_column(_("alarm price"), null=True)
+    alarm_quantity = decimal_column(_("alarm quantity"), null=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
+        verbose_name = _("decision")
+        verbose_name_plural = _("decisions")
         ordering = ["-id"]
         indexes = [models.Index(fields=["strategy", "-id"], name="decision_by_strategy")]
         constraints = [
@@ -155,54 +185,82 @@ class Order(models.Model):
     """One instruction of ours to the exchange. The row is committed before anything is sent."""
 
     class Role(models.TextChoices):
-        ENTRY = "ENTRY", "Entry"
-        EXIT = "EXIT", "Exit"
-        TAKE_PROFIT = "TAKE_PROFIT", "Take profit"
-        STOP_LOSS = "STOP_LOSS", "Stop loss"
+        ENTRY = "ENTRY", _("Entry")
+        EXIT = "EXIT", _("Exit")
+        TAKE_PROFIT = "TAKE_PROFIT", _("Take profit")
+        STOP_LOSS = "STOP_LOSS", _("Stop loss")
 
-    STATUS_CHOICES = [(status.value, status.value.replace("_", " ").capitalize()) for status in OrderStatus]
+    STATUS_CHOICES = [
+        (OrderStatus.CREATED.value, _("Created")),
+        (OrderStatus.DENIED.value, _("Denied")),
+        (OrderStatus.SUBMITTED.value, _("Submitted")),
+        (OrderStatus.ACCEPTED.value, _("Accepted")),
+        (OrderStatus.PARTIALLY_FILLED.value, _("Partially filled")),
+        (OrderStatus.PENDING_CANCEL.value, _("Pending cancel")),
+        (OrderStatus.FILLED.value, _("Filled")),
+        (OrderStatus.CANCELED.value, _("Canceled")),
+        (OrderStatus.REJECTED.value, _("Rejected")),
+        (OrderStatus.EXPIRED.value, _("Expired")),
+    ]
 
-    lane = models.ForeignKey(Lane, on_delete=models.PROTECT, related_name="orders")
-    operation = models.ForeignKey(Operation, on_delete=models.PROTECT, related_name="orders")
-    decision = models.ForeignKey(Decision, null=True, on_delete=models.PROTECT, related_name="orders")
+    lane = models.ForeignKey(Lane, verbose_name=_("lane"), on_delete=models.PROTECT, related_name="orders")
+    operation = models.ForeignKey(
+        Operation, verbose_name=_("operation"), on_delete=models.PROTECT, related_name="orders"
+    )
+    decision = models.ForeignKey(
+        Decision, verbose_name=_("decision"), null=True, on_delete=models.PROTECT, related_name="orders"
+    )
     entry = models.ForeignKey(
         "self",
+        verbose_name=_("entry"),
         null=True,
         on_delete=models.PROTECT,
         related_name="protection",
-        help_text="Of a stop or target: the entry whose quantity it covers.",
+        help_text=_("Of a stop or target: the entry whose quantity it covers."),
     )
-    client_order_id = models.CharField(max_length=40, unique=True, default=new_client_order_id)
-    exchange_order_id = models.CharField(max_length=40, blank=True)
-    role = models.CharField(max_length=11, choices=Role.choices)
-    side = models.CharField(max_length=4, choices=[("BUY", "Buy"), ("SELL", "Sell")])
-    position_side = models.CharField(max_length=5, choices=[("LONG", "Long"), ("SHORT", "Short"), ("BOTH", "Both")])
-    order_type = models.CharField(max_length=20, default="MARKET")
-    reduce_only = models.BooleanField(default=False)
-    quantity = decimal_column(null=True, help_text="Known when it is sent: sized, rounded to the step.")
-    trigger_price = decimal_column(null=True)
-    filled_quantity = decimal_column(default=0)
-    avg_price = decimal_column(null=True)
+    client_order_id = models.CharField(_("client order id"), max_length=40, unique=True, default=new_client_order_id)
+    exchange_order_id = models.CharField(_("exchange order id"), max_length=40, blank=True)
+    role = models.CharField(_("role"), max_length=11, choices=Role.choices)
+    side = models.CharField(_("side"), max_length=4, choices=[("BUY", _("Buy")), ("SELL", _("Sell"))])
+    position_side = models.CharField(
+        _("position side"), max_length=5, choices=[("LONG", _("Long")), ("SHORT", _("Short")), ("BOTH", _("Both"))]
+    )
+    order_type = models.CharField(_("order type"), max_length=20, default="MARKET")
+    reduce_only = models.BooleanField(_("reduce only"), default=False)
+    quantity = decimal_column(
+        _("quantity"), null=True, help_text=_("Known when it is sent: sized, rounded to the step.")
+    )
+    trigger_price = decimal_column(_("trigger price"), null=True)
+    filled_quantity = decimal_column(_("filled quantity"), default=0)
+    avg_price = decimal_column(_("average price"), null=True)
     market_price = decimal_column(
-        null=True, help_text="The market's when an entry was submitted: what limits reckon with until its own is known."
+        _("market price"),
+        null=True,
+        help_text=_("The market's when an entry was submitted: what limits reckon with until its own is known."),
     )
-    base_fee = decimal_column(default=0, help_text="Of a spot buy: the fee that was taken from the coins received.")
-    status = models.CharField(max_length=16, choices=STATUS_CHOICES, default=OrderStatus.CREATED.value)
+    base_fee = decimal_column(
+        _("base fee"), default=0, help_text=_("Of a spot buy: the fee that was taken from the coins received.")
+    )
+    status = models.CharField(_("status"), max_length=16, choices=STATUS_CHOICES, default=OrderStatus.CREATED.value)
     reason = models.CharField(
-        max_length=40, blank=True, help_text="A machine word: why it was denied, rejected or expired."
+        _("reason"), max_length=40, blank=True, help_text=_("A machine word: why it was denied, rejected or expired.")
     )
-    code = models.CharField(max_length=20, blank=True, help_text="The exchange's code, when it refused.")
-    detail = models.TextField(blank=True, help_text="The exchange's words, and what to do.")
-    has_all_fills = models.BooleanField(default=False)
-    settle_misses = models.PositiveSmallIntegerField(default=0, help_text="How often it was not found after the fence.")
-    missed_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    code = models.CharField(_("code"), max_length=20, blank=True, help_text=_("The exchange's code, when it refused."))
+    detail = models.TextField(_("detail"), blank=True, help_text=_("The exchange's words, and what to do."))
+    has_all_fills = models.BooleanField(_("has all fills"), default=False)
+    settle_misses = models.PositiveSmallIntegerField(
+        _("settle misses"), default=0, help_text=_("How often it was not found after the fence.")
+    )
+    missed_at = models.DateTimeField(_("missed at"), null=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     # To the millisecond: it is the very time stamp that is signed, so the exchange fences a late request
-    submitted_at = models.DateTimeField(null=True)
-    answered_at = models.DateTimeField(null=True)
-    closed_at = models.DateTimeField(null=True)
+    submitted_at = models.DateTimeField(_("submitted at"), null=True)
+    answered_at = models.DateTimeField(_("answered at"), null=True)
+    closed_at = models.DateTimeField(_("closed at"), null=True)
 
     class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
         ordering = ["-id"]
         indexes = [
             # The next order of a lane, and what is in flight in it
@@ -234,13 +292,15 @@ class Order(models.Model):
 class OrderEvent(models.Model):
     """One step in an order's life, written in the transaction that made the step."""
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="events")
-    at = models.DateTimeField()
-    status = models.CharField(max_length=16, choices=Order.STATUS_CHOICES)
-    source = models.CharField(max_length=12, help_text="Who said so: us, answer, query or fills.")
-    detail = models.TextField(blank=True)
+    order = models.ForeignKey(Order, verbose_name=_("order"), on_delete=models.PROTECT, related_name="events")
+    at = models.DateTimeField(_("at"))
+    status = models.CharField(_("status"), max_length=16, choices=Order.STATUS_CHOICES)
+    source = models.CharField(_("source"), max_length=12, help_text=_("Who said so: us, answer, query or fills."))
+    detail = models.TextField(_("detail"), blank=True)
 
     class Meta:
+        verbose_name = _("order event")
+        verbose_name_plural = _("order events")
         ordering = ["id"]
         indexes = [
             # What moved in the last seconds, for the comparison of books
@@ -254,16 +314,18 @@ class OrderEvent(models.Model):
 class Fill(models.Model):
     """One execution of an order, keyed by the exchange's own trade id."""
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="fills")
-    lane = models.ForeignKey(Lane, on_delete=models.PROTECT, related_name="fills")
-    exchange_trade_id = models.CharField(max_length=64)
-    price = decimal_column()
-    quantity = decimal_column()
-    fee = decimal_column(help_text="Paid: positive costs, negative is a rebate.")
-    fee_asset = models.CharField(max_length=20, blank=True)
-    filled_at = models.DateTimeField()
+    order = models.ForeignKey(Order, verbose_name=_("order"), on_delete=models.PROTECT, related_name="fills")
+    lane = models.ForeignKey(Lane, verbose_name=_("lane"), on_delete=models.PROTECT, related_name="fills")
+    exchange_trade_id = models.CharField(_("exchange trade id"), max_length=64)
+    price = decimal_column(_("price"))
+    quantity = decimal_column(_("quantity"))
+    fee = decimal_column(_("fee"), help_text=_("Paid: positive costs, negative is a rebate."))
+    fee_asset = models.CharField(_("fee asset"), max_length=20, blank=True)
+    filled_at = models.DateTimeField(_("filled at"))
 
     class Meta:
+        verbose_name = _("fill")
+        verbose_name_plural = _("fills")
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["lane", "exchange_trade_id"], name="fill_is_counted_once"),
@@ -279,29 +341,32 @@ class KillSwitch(models.Model):
 
     account = models.OneToOneField(
         Account,
+        verbose_name=_("account"),
         null=True,
         blank=True,
         on_delete=models.PROTECT,
         related_name="kill_switch",
-        help_text="Empty: every account.",
+        help_text=_("Empty: every account."),
     )
     # A unique nullable column cannot say "only one for all accounts"; this one can
-    scope = models.CharField(max_length=24, unique=True, editable=False)
-    is_on = models.BooleanField(default=False)
-    reason = models.TextField(blank=True, help_text="Why it was pulled, or released.")
-    changed_by = models.CharField(max_length=150, blank=True)
-    changed_at = models.DateTimeField(auto_now=True)
+    scope = models.CharField(_("scope"), max_length=24, unique=True, editable=False)
+    is_on = models.BooleanField(_("is on"), default=False)
+    reason = models.TextField(_("reason"), blank=True, help_text=_("Why it was pulled, or released."))
+    changed_by = models.CharField(_("changed by"), max_length=150, blank=True)
+    changed_at = models.DateTimeField(_("changed at"), auto_now=True)
 
     class Meta:
+        verbose_name = _("kill switch")
         ordering = ["scope"]
-        verbose_name_plural = "kill switches"
+        verbose_name_plural = _("kill switches")
         permissions = [
             ("pull_killswitch", "Can pull the kill switch"),
             ("release_killswitch", "Can release the kill switch"),
         ]
 
     def __str__(self) -> str:
-        return f"kill switch of {self.account.name if self.account else 'all accounts'}"
+        whose = self.account.name if self.account else gettext("all accounts")
+        return gettext("kill switch of %(whose)s") % {"whose": whose}
 
 
 class Limits(models.Model):
@@ -309,83 +374,110 @@ class Limits(models.Model):
 
     account = models.OneToOneField(
         Account,
+        verbose_name=_("account"),
         null=True,
         blank=True,
         on_delete=models.CASCADE,
         related_name="limits",
-        help_text="Empty: every account.",
+        help_text=_("Empty: every account."),
     )
     strategy = models.OneToOneField(
         Strategy,
+        verbose_name=_("strategy"),
         null=True,
         blank=True,
         on_delete=models.CASCADE,
         related_name="limits",
-        help_text="Empty: every strategy together.",
+        help_text=_("Empty: every strategy together."),
     )
-    scope = models.CharField(max_length=24, unique=True, editable=False)
-    max_order_notional = decimal_column(null=True, blank=True, help_text="Largest worth of one entry, in quote money.")
+    scope = models.CharField(_("scope"), max_length=24, unique=True, editable=False)
+    max_order_notional = decimal_column(
+        _("max order notional"), null=True, blank=True, help_text=_("Largest worth of one entry, in quote money.")
+    )
     max_open_notional = decimal_column(
-        null=True, blank=True, help_text="Largest worth of all that is held and on its way, in quote money."
+        _("max open notional"),
+        null=True,
+        blank=True,
+        help_text=_("Largest worth of all that is held and on its way, in quote money."),
     )
-    max_open_operations = models.PositiveIntegerField(null=True, blank=True)
+    max_open_operations = models.PositiveIntegerField(_("max open operations"), null=True, blank=True)
     max_orders_per_day = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Entries sent since midnight UTC."
+        _("max orders per day"), null=True, blank=True, help_text=_("Entries sent since midnight UTC.")
     )
     max_entries_per_minute = models.PositiveIntegerField(
-        null=True, blank=True, help_text="One more switches the strategy off: it runs wild. 10 is plenty."
+        _("max entries per minute"),
+        null=True,
+        blank=True,
+        help_text=_("One more switches the strategy off: it runs wild. 10 is plenty."),
     )
     max_daily_loss = decimal_column(
-        null=True, blank=True, help_text="Realised since midnight UTC, fees included; then no entry until the next day."
+        _("max daily loss"),
+        null=True,
+        blank=True,
+        help_text=_("Realised since midnight UTC, fees included; then no entry until the next day."),
     )
     cool_down_after_loss = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Seconds without entries after an operation that closed with a loss."
+        _("cool down after loss"),
+        null=True,
+        blank=True,
+        help_text=_("Seconds without entries after an operation that closed with a loss."),
     )
     max_price_deviation = models.DecimalField(
+        _("max price deviation"),
         max_digits=9,
         decimal_places=4,
         null=True,
         blank=True,
-        help_text="Percent between the alarm's price and the market's, e.g. 0.5.",
+        help_text=_("Percent between the alarm's price and the market's, e.g. 0.5."),
     )
     schedule = models.TextField(
-        blank=True, help_text="Windows (UTC) in which entries are allowed, e.g. mon-fri 08:00-20:00; sat 10:00-12:00."
+        _("schedule"),
+        blank=True,
+        help_text=_("Windows (UTC) in which entries are allowed, e.g. mon-fri 08:00-20:00; sat 10:00-12:00."),
     )
 
     class Meta:
+        verbose_name = _("limits")
         ordering = ["scope"]
-        verbose_name_plural = "limits"
+        verbose_name_plural = _("limits")
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(account__isnull=True) | models.Q(strategy__isnull=True),
                 name="limits_are_of_an_account_or_a_strategy",
-                violation_error_message="Choose an account or a strategy, not both.",
+                violation_error_message=_("Choose an account or a strategy, not both."),
             )
         ]
 
     def __str__(self) -> str:
-        return f"limits of {self.account or self.strategy or 'everything'}"
+        of_whom = self.account or self.strategy or gettext("everything")
+        return gettext("limits of %(whose)s") % {"whose": of_whom}
 
 
 class Notice(models.Model):
     """Something that a human must know: raised once, ended when it is over, never deleted."""
 
     class Level(models.TextChoices):
-        INFO = "info", "Info"
-        WARNING = "warning", "Warning"
-        CRITICAL = "critical", "Critical"
+        INFO = "info", _("Info")
+        WARNING = "warning", _("Warning")
+        CRITICAL = "critical", _("Critical")
 
     # Set while it is current, so that one thing raises one notice
-    current_key = models.CharField(max_length=80, null=True, unique=True, editable=False)
-    kind = models.CharField(max_length=40, help_text="A machine word, e.g. unsettled_order.")
-    level = models.CharField(max_length=8, choices=Level.choices)
-    facts = models.JSONField(default=dict)
-    account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT, related_name="notices")
-    operation = models.ForeignKey(Operation, null=True, on_delete=models.PROTECT, related_name="notices")
-    raised_at = models.DateTimeField(auto_now_add=True)
-    ended_at = models.DateTimeField(null=True)
+    current_key = models.CharField(_("current key"), max_length=80, null=True, unique=True, editable=False)
+    kind = models.CharField(_("kind"), max_length=40, help_text=_("A machine word, e.g. unsettled_order."))
+    level = models.CharField(_("level"), max_length=8, choices=Level.choices)
+    facts = models.JSONField(_("facts"), default=dict)
+    account = models.ForeignKey(
+        Account, verbose_name=_("account"), null=True, on_delete=models.PROTECT, related_name="notices"
+    )
+    operation = models.ForeignKey(
+        Operation, verbose_name=_("operation"), null=True, on_delete=models.PROTECT, related_name="notices"
+    )
+    raised_at = models.DateTimeField(_("raised at"), auto_now_add=True)
+    ended_at = models.DateTimeField(_("ended at"), null=True)
 
     class Meta:
+        verbose_name = _("notice")
+        verbose_name_plural = _("notices")
         ordering = ["-id"]
         indexes = [models.Index(fields=["ended_at", "-id"], name="notice_by_end")]
 

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from exchange.acts import acted
 from exchange.backoffice import without_secrets
@@ -167,7 +167,9 @@ def _name_of(row: Any) -> str:
     if row._meta.label == "knox.AuthToken":
         return f"{row.token_key}… of {row.user}"
     by = watched_of(row).named_by
-    return str(getattr(row, by) if by else row)
+    # In English whoever acts: the books keep one language
+    with translation.override(None):
+        return str(getattr(row, by) if by else row)
 
 
 def history_of(object_type: str, object_id: str) -> QuerySet[AuditEntry]:

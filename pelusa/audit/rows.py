@@ -47,17 +47,19 @@ class AuditEntry(models.Model):
     act = models.CharField(_("act"), max_length=20, help_text=_("A machine word, e.g. changed."))
     through = models.CharField(_("through"), max_length=8, choices=Through.choices)
     who = models.CharField(_("who"), max_length=150, blank=True)
-    user_id = models.BigIntegerField(null=True)
+    user_id = models.BigIntegerField(_("user id"), null=True)
     token = models.CharField(_("token"), max_length=25, blank=True, help_text=_("The first letters of an API token."))
     address = models.CharField(_("address"), max_length=45, blank=True)
     request_id = models.CharField(_("request"), max_length=64, blank=True)
-    object_type = models.CharField(max_length=100, blank=True, help_text=_("E.g. strategies.strategy."))
-    object_id = models.CharField(max_length=64, blank=True)
+    object_type = models.CharField(
+        _("object type"), max_length=100, blank=True, help_text=_("E.g. strategies.strategy.")
+    )
+    object_id = models.CharField(_("object id"), max_length=64, blank=True)
     object_name = models.CharField(_("object"), max_length=200, blank=True)
-    changes = models.JSONField(default=dict, help_text=_("Each field's value before and after."))
+    changes = models.JSONField(_("changes"), default=dict, help_text=_("Each field's value before and after."))
     note = models.TextField(_("note"), blank=True)
-    previous_hash = models.CharField(max_length=64, blank=True)
-    entry_hash = models.CharField(max_length=64)
+    previous_hash = models.CharField(_("previous hash"), max_length=64, blank=True)
+    entry_hash = models.CharField(_("entry hash"), max_length=64)
 
     objects = Entries.as_manager()
 
@@ -94,10 +96,12 @@ class AuditEntry(models.Model):
 class AuditHead(models.Model):
     """Where the chain ends: one row, locked while an entry is appended, so that a cut-off end is seen too."""
 
-    entries = models.BigIntegerField(default=0)
-    last_hash = models.CharField(max_length=64, blank=True)
+    entries = models.BigIntegerField(_("entries"), default=0)
+    last_hash = models.CharField(_("last hash"), max_length=64, blank=True)
 
     class Meta:
+        verbose_name = _("audit head")
+        verbose_name_plural = _("audit heads")
         app_label = "pelusa"
         default_permissions = ()
 

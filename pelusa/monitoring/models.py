@@ -12,18 +12,20 @@ class Heartbeat(models.Model):
         WORKER = "worker", _("Worker")
         BEAT = "beat", _("Beat")
 
-    name = models.CharField(max_length=150, unique=True, help_text="Kind, host and process id.")
-    kind = models.CharField(max_length=8, choices=Kind.choices)
-    host = models.CharField(max_length=100)
-    pid = models.PositiveIntegerField()
-    version = models.CharField(max_length=40)
-    started_at = models.DateTimeField()
-    beat_at = models.DateTimeField(help_text="From a thread that does no other work.")
+    name = models.CharField(_("name"), max_length=150, unique=True, help_text=_("Kind, host and process id."))
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
+    host = models.CharField(_("host"), max_length=100)
+    pid = models.PositiveIntegerField(_("process id"))
+    version = models.CharField(_("version"), max_length=40)
+    started_at = models.DateTimeField(_("started at"))
+    beat_at = models.DateTimeField(_("beat at"), help_text=_("From a thread that does no other work."))
     worked_at = models.DateTimeField(
-        null=True, help_text="When work last came to a worker through the queue, or beat last rang."
+        _("worked at"), null=True, help_text=_("When work last came to a worker through the queue, or beat last rang.")
     )
 
     class Meta:
+        verbose_name = _("heartbeat")
+        verbose_name_plural = _("heartbeats")
         app_label = "pelusa"
         ordering = ["kind", "-beat_at"]
 

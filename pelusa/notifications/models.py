@@ -39,8 +39,10 @@ def every_kind() -> list[str]:
 class Channel(models.Model):
     """Where somebody is told what happens: a chat, a mailbox, a receiver of one's own."""
 
-    name = models.CharField(max_length=60, unique=True)
-    url = EncryptedTextField(blank=True, help_text="The service's address with its token; never shown again.")
+    name = models.CharField(_("name"), max_length=60, unique=True)
+    url = EncryptedTextField(
+        _("URL"), blank=True, help_text=_("The service's address with its token; never shown again.")
+    )
     is_active = models.BooleanField(_("active"), default=True)
     least_level = models.CharField(
         _("least level"), max_length=8, choices=Level.choices, default=Level.INFO, help_text=_("Nothing below it.")
@@ -74,14 +76,16 @@ class Channel(models.Model):
         help_text=_("Messages a minute; what is more comes together in one."),
     )
     # What happened before is not told to a channel that was made or switched on afterwards
-    since = models.DateTimeField(default=timezone.now, editable=False)
-    paused_until = models.DateTimeField(null=True, editable=False)
-    failures = models.PositiveSmallIntegerField(default=0, editable=False)
+    since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
+    paused_until = models.DateTimeField(_("paused until"), null=True, editable=False)
+    failures = models.PositiveSmallIntegerField(_("failures"), default=0, editable=False)
     # Who sends on it now: one at a time, so that the limit a minute holds with any number of workers
-    lease = models.CharField(max_length=32, blank=True, editable=False)
-    leased_until = models.DateTimeField(null=True, editable=False)
+    lease = models.CharField(_("lease"), max_length=32, blank=True, editable=False)
+    leased_until = models.DateTimeField(_("leased until"), null=True, editable=False)
 
     class Meta:
+        verbose_name = _("channel")
+        verbose_name_plural = _("channels")
         ordering = ["name"]
 
     def __str__(self) -> str:
@@ -110,24 +114,26 @@ class Message(models.Model):
         UNKNOWN = "unknown", _("Maybe sent")
         GIVEN_UP = "given_up", _("Given up")
 
-    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="messages")
-    event = models.CharField(max_length=80, help_text="What it is about, e.g. notice:12.")
-    kind = models.CharField(max_length=12, choices=[*Kind.choices, ("test", _("Test"))])
-    level = models.CharField(max_length=8, choices=Level.choices)
-    title = models.CharField(max_length=200)
-    body = models.TextField()
-    is_gathered = models.BooleanField(default=False, help_text="Sent together with others.")
-    status = models.CharField(max_length=8, choices=Status.choices, default=Status.WAITING)
-    due_at = models.DateTimeField()
-    tries = models.PositiveSmallIntegerField(default=0)
+    channel = models.ForeignKey(Channel, verbose_name=_("channel"), on_delete=models.CASCADE, related_name="messages")
+    event = models.CharField(_("event"), max_length=80, help_text=_("What it is about, e.g. notice:12."))
+    kind = models.CharField(_("kind"), max_length=12, choices=[*Kind.choices, ("test", _("Test"))])
+    level = models.CharField(_("level"), max_length=8, choices=Level.choices)
+    title = models.CharField(_("title"), max_length=200)
+    body = models.TextField(_("body"))
+    is_gathered = models.BooleanField(_("is gathered"), default=False, help_text=_("Sent together with others."))
+    status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
+    due_at = models.DateTimeField(_("due at"))
+    tries = models.PositiveSmallIntegerField(_("tries"), default=0)
     # Those that leave as one text share it
-    batch = models.CharField(max_length=32, blank=True, editable=False)
-    began_at = models.DateTimeField(null=True)
-    ended_at = models.DateTimeField(null=True)
-    answer = models.TextField(blank=True, help_text="What the service answered, without its address.")
-    created_at = models.DateTimeField(default=timezone.now)
+    batch = models.CharField(_("batch"), max_length=32, blank=True, editable=False)
+    began_at = models.DateTimeField(_("began at"), null=True)
+    ended_at = models.DateTimeField(_("ended at"), null=True)
+    answer = models.TextField(_("answer"), blank=True, help_text=_("What the service answered, without its address."))
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
 
     class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["status", "due_at"], name="message_by_status"),
@@ -147,10 +153,10 @@ class Watermark(models.Model):
     `horizon_at` is so long ago that nothing older can still be uncommitted.
     """
 
-    source = models.CharField(max_length=20, unique=True)
-    position = models.BigIntegerField()
-    horizon = models.BigIntegerField()
-    horizon_at = models.DateTimeField()
+    source = models.CharField(_("source"), max_length=20, unique=True)
+    position = models.BigIntegerField(_("position"))
+    horizon = models.BigIntegerField(_("horizon"))
+    horizon_at = models.DateTimeField(_("horizon at"))
 
     def __str__(self) -> str:
         return f"{self.source} up to {self.position}"
