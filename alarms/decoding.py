@@ -13,6 +13,8 @@ import unicodedata
 from itertools import islice
 from typing import Final, Literal, NoReturn, TypeAlias
 
+from django.utils.translation import gettext as _
+
 JsonValue: TypeAlias = "bool | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 Reason: TypeAlias = Literal[
@@ -122,16 +124,16 @@ def is_modest(text: str) -> bool:
 
 def _decode(body: bytes) -> str:
     if body.startswith(codecs.BOM_UTF8):
-        raise Unreadable("not_utf8", "The message begins with a byte order mark; UTF-8 without one is expected.")
+        raise Unreadable("not_utf8", _("The message begins with a byte order mark; UTF-8 without one is expected."))
     try:
         text = body.decode("utf-8").strip(_SPACE)
     except UnicodeDecodeError as error:
-        detail = f"The message is not UTF-8 text: byte {error.start + 1} cannot be read."
+        detail = _("The message is not UTF-8 text: byte %(number)s cannot be read.") % {"number": error.start + 1}
         raise Unreadable("not_utf8", detail) from None
     if not text:
-        raise Unreadable("empty_body", "The message is empty; one with at least Ticker and Order is expected.")
+        raise Unreadable("empty_body", _("The message is empty; one with at least Ticker and Order is expected."))
     if "\0" in text:
-        raise Unreadable("control_character", "The message holds a NUL character; plain text is expected.")
+        raise Unreadable("control_character", _("The message holds a NUL character; plain text is expected."))
     return text
 
 
@@ -142,7 +144,7 @@ def _read_json(text: str) -> dict[str, JsonValue]:
     except json.JSONDecodeError as error:
         raise _explain(text, error) from None
     if not isinstance(members, dict):
-        raise Unreadable("not_an_object", "The message is JSON but not one object with a Ticker and an Order.")
+        raise Unreadable("not_an_object", _("The message is JSON but not one object with a Ticker and an Order."))
     if "\\u" in text:
         _check_characters(members)
     return members
@@ -154,11 +156,11 @@ def _check_shape(text: str) -> None:
         return
     bare = _STRING.sub("", text)
     if bare.count(":") > MAX_KEYS:
-        raise Unreadable("too_many_keys", f"The message has more than {MAX_KEYS} keys.")
+        raise Unreadable("too_many_keys", _("The message has more than %(most)s keys.") % {"most": MAX_KEYS})
     if bare.count(",") > MAX_VALUES:
-        raise Unreadable("too_many_values", f"The message has more than {MAX_VALUES} values.")
+        raise Unreadable("too_many_values", _("The message has more than %(most)s values.") % {"most": MAX_VALUES})
     if _is_deep(bare):
-        raise Unreadable("too_deep", f"The message is nested more than {MAX_DEPTH} levels deep.")
+        raise Unreadable("too_deep", _("The message is nested more than %(most)s levels deep.") % {"most": MAX_DEPTH})
 
 
 def _is_deep(bare: str) -> bool:
@@ -176,12 +178,16 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     if len(members) != len(pairs):
         keys = [key for key, _ in pairs]
         key = next(key for key in members if keys.count(key) > 1)
-        raise Unreadable("duplicate_key", f"The key {show(key)} is there more than once; once is expected.", key)
+        raise Unreadable(
+            "duplicate_key", _("The key %(key)s is there more than once; once is expected.") % {"key": show(key)}, key
+        )
     return members
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise Unreadable("bad_number", f"The message holds {word}; a plain number such as 0.01 is expected.")
+    raise Unreadable(
+        "bad_number", _("The message holds %(word)s; a plain number such as 0.01 is expected.") % {"word": word}
+    )
 
 
 _DECODER: Final = json.JSONDecoder(
@@ -192,11 +198,18 @@ _DECODER: Final = json.JSONDecoder(
 def _explain(text: str, error: json.JSONDecodeError) -> Unreadable:
     """Say where the JSON broke, naming the key and never the text around it, which may hold a secret."""
     if _PLACEHOLDER.search(text):
-        return placeholder_left("The message", text)
+        return placeholder_left(_("The message"), text)
     before = _KEY_BEFORE.search(text[max(0, error.pos - 100) : error.pos])
     key = before[1] if before else ""
-    where = f"after the key {show(key)}" if key else f"at line {error.lineno}, character {error.colno}"
-    detail = f"The message is neither JSON nor `Key: value` text: {error.msg.lower()} {where}."
+    where = (
+        _("after the key %(key)s") % {"key": show(key)}
+        if key
+        else _("at line %(line)s, character %(column)s") % {"line": error.lineno, "column": error.colno}
+    )
+    detail = _("The message is neither JSON nor `Key: value` text: %(what)s %(where)s.") % {
+        "what": error.msg.lower(),
+        "where": where,
+    }
     return Unreadable("not_json", detail, key)
 
 
@@ -204,10 +217,10 @@ def placeholder_left(holder: str, text: str, key: str = "") -> Unreadable:
     """Return the error for a placeholder that TradingView left as it was; `holder` begins its sentence."""
     placeholder = _PLACEHOLDER.search(text)
     shown = show(placeholder[0] if placeholder else text)
-    detail = (
-        f"{holder} still holds {shown}: TradingView fills in a placeholder only when it is spelled right,"
+    detail = _(
+        "%(holder)s still holds %(shown)s: TradingView fills in a placeholder only when it is spelled right,"
         " and {{strategy...}} only in the alerts of a strategy."
-    )
+    ) % {"holder": holder, "shown": shown}
     return Unreadable("placeholder_left", detail, key)
 
 
@@ -221,7 +234,9 @@ def _check_characters(value: JsonValue, key: str = "") -> None:
         for member in value:
             _check_characters(member, key)
     elif isinstance(value, str) and _UNSTORABLE.search(value):
-        detail = f"{show(key)} holds a NUL or half of a character (such as \\ud800); whole characters are expected."
+        detail = _("%(key)s holds a NUL or half of a character (such as \\ud800); whole characters are expected.") % {
+            "key": show(key)
+        }
         raise Unreadable("control_character", detail, key)
 
 
@@ -234,7 +249,7 @@ def _read_key_values(text: str) -> dict[str, JsonValue] | None:
     if not any(known_key(match[1]) for match in found) or found[0].start() > 0:
         return None
     if len(found) > MAX_KEYS:
-        raise Unreadable("too_many_keys", f"The message has more than {MAX_KEYS} keys.")
+        raise Unreadable("too_many_keys", _("The message has more than %(most)s keys.") % {"most": MAX_KEYS})
     ends = [match.start() for match in found[1:]] + [len(text)]
     pairs: list[tuple[str, JsonValue]] = [
         (match[1].strip(), text[match.end() : end].strip(_SPACE + ",")) for match, end in zip(found, ends, strict=True)

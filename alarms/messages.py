@@ -13,6 +13,8 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
+from django.utils.translation import gettext as _
+
 from alarms.decoding import JsonValue, Reason, Unreadable, known_key, placeholder_left, read_members, show
 from alarms.secrets import is_secret_key, take_secret
 from market.intervals import INTERVALS, from_tradingview
@@ -146,7 +148,10 @@ def _sort(members: dict[str, JsonValue]) -> tuple[Known, dict[str, JsonValue]]:
             if not is_secret_key(key):
                 extra[key] = value
         elif name in known:
-            detail = f"The keys {show(known[name][0])} and {show(key)} are the same key; one is expected."
+            detail = _("The keys %(first)s and %(key)s are the same key; one is expected.") % {
+                "first": show(known[name][0]),
+                "key": show(key),
+            }
             raise Unreadable("duplicate_key", detail, key)
         else:
             known[name] = (key, value)
@@ -154,7 +159,8 @@ def _sort(members: dict[str, JsonValue]) -> tuple[Known, dict[str, JsonValue]]:
 
 
 def _refuse(reason: Reason, key: str, value: str, expected: str) -> Unreadable:
-    return Unreadable(reason, f"{show(key)} is '{show(value)}', but {expected} is expected.", key)
+    shown = {"key": show(key), "value": show(value), "expected": expected}
+    return Unreadable(reason, _("%(key)s is '%(value)s', but %(expected)s is expected.") % shown, key)
 
 
 def _raw_text(known: Known, name: str) -> tuple[str, str]:
@@ -163,13 +169,17 @@ def _raw_text(known: Known, name: str) -> tuple[str, str]:
     if value is None:
         return key, ""
     if not isinstance(value, str):
-        shown = str(value).lower() if isinstance(value, bool) else "a list" if isinstance(value, list) else "an object"
-        raise Unreadable("bad_type", f"{show(key)} is {shown}, but text or a number is expected.", key)
+        compound = _("a list") if isinstance(value, list) else _("an object")
+        shown = str(value).lower() if isinstance(value, bool) else compound
+        detail = _("%(key)s is %(shown)s, but text or a number is expected.") % {"key": show(key), "shown": shown}
+        raise Unreadable("bad_type", detail, key)
     limit = MAX_STRATEGY if name == "Strategy" else MAX_TEXT
     if len(value) > limit:
-        raise Unreadable("too_long", f"{show(key)} has {len(value)} characters, at most {limit} are expected.", key)
+        facts = {"key": show(key), "length": len(value), "limit": limit}
+        detail = _("%(key)s has %(length)s characters, at most %(limit)s are expected.") % facts
+        raise Unreadable("too_long", detail, key)
     if not value.isprintable():
-        expected = "plain text without control or invisible characters"
+        expected = _("plain text without control or invisible characters")
         raise _refuse("control_character", key, value, expected)
     if "{{" in value:
         raise placeholder_left(show(key), value, key)
@@ -183,7 +193,9 @@ def _read_text(known: Known, name: str) -> str | None:
 def _required(known: Known, name: str, example: str) -> tuple[str, str]:
     key, text = _raw_text(known, name)
     if not text:
-        raise Unreadable("missing_key", f"{show(key)} is missing or empty; a value such as {example} is expected.", key)
+        shown = {"key": show(key), "example": example}
+        detail = _("%(key)s is missing or empty; a value such as %(example)s is expected.") % shown
+        raise Unreadable("missing_key", detail, key)
     return key, text.strip()
 
 
@@ -192,7 +204,7 @@ def _read_ticker(known: Known, extra: dict[str, JsonValue]) -> Ticker:
     try:
         ticker = split_ticker(text)
     except ValueError:
-        expected = "a ticker such as BTCUSDT.P or BINGX:BTCUSDT.P (2 to 32 of A-Z, 0-9 and _ . ! -)"
+        expected = _("a ticker such as BTCUSDT.P or BINGX:BTCUSDT.P (2 to 32 of A-Z, 0-9 and _ . ! -)")
         raise _refuse("bad_ticker", key, text, expected) from None
     _refuse_delayed(key, ticker.exchange_prefix)
     for other, value in extra.items():
@@ -204,7 +216,7 @@ def _read_ticker(known: Known, extra: dict[str, JsonValue]) -> Ticker:
 def _refuse_delayed(key: str, exchange: str) -> None:
     """Refuse prices that TradingView shows late, which it marks at the exchange's name (support page 43000531021)."""
     if exchange.endswith(("_DL", "_DLY")):
-        raise _refuse("delayed_data", key, exchange, "an exchange with real-time data (without _DL or _DLY)")
+        raise _refuse("delayed_data", key, exchange, _("an exchange with real-time data (without _DL or _DLY)"))
 
 
 def _read_interval(known: Known) -> str:
@@ -212,7 +224,10 @@ def _read_interval(known: Known) -> str:
     if not given:
         _required(known, "Temporalidad" if "Temporalidad" in known else "Interval", "5 or 1h")
     if len(set(given)) > 1:
-        detail = f"Interval means {given[0]} and Temporalidad means {given[1]}, but one interval is expected."
+        detail = _("Interval means %(one)s and Temporalidad means %(other)s, but one interval is expected.") % {
+            "one": given[0],
+            "other": given[1],
+        }
         raise Unreadable("conflicting_keys", detail, "Interval")
     return given[0]
 
@@ -222,7 +237,9 @@ def _to_interval(known: Known, name: str) -> str:
     try:
         return from_tradingview(text)
     except ValueError:
-        expected = f"an interval that the exchange has candles of ({', '.join(INTERVALS)}, or TradingView's 5, 60, D)"
+        expected = _("an interval that the exchange has candles of (%(intervals)s, or TradingView's 5, 60, D)") % {
+            "intervals": ", ".join(INTERVALS)
+        }
         raise _refuse("unknown_interval", key, text, expected) from None
 
 
@@ -231,7 +248,7 @@ def _read_order(known: Known) -> tuple[Kind, Action, Leg]:
     try:
         return _ORDERS[" ".join(text.split()).lower()]
     except KeyError:
-        expected = "'order' or 'indicator', then 'open' or 'close', then 'long' or 'short'"
+        expected = _("'order' or 'indicator', then 'open' or 'close', then 'long' or 'short'")
         raise _refuse("unknown_order", key, text, expected) from None
 
 
@@ -242,7 +259,7 @@ def _read_number(known: Known, name: str) -> Decimal | None:
         return None
     # The form is checked before Decimal sees it: "1e3000000" or "١٢" are numbers there.
     if _NUMBER.fullmatch(text) is None:
-        expected = "a plain number such as 0.01 (up to 16 digits and 20 decimals; no sign, exponent, blank or unit)"
+        expected = _("a plain number such as 0.01 (up to 16 digits and 20 decimals; no sign, exponent, blank or unit)")
         raise _refuse("bad_number", key, text, expected)
     whole, point, decimals = text.partition(".")
     return Decimal(whole + point + decimals[:MAX_SCALE])
@@ -252,7 +269,7 @@ def _read_price(known: Known, name: str) -> Decimal | None:
     price = _read_number(known, name)
     if price is not None and not price:
         key, text = _raw_text(known, name)
-        raise _refuse("bad_number", key, text, "a price above zero, or nothing,")
+        raise _refuse("bad_number", key, text, _("a price above zero, or nothing,"))
     return price
 
 
@@ -262,7 +279,7 @@ def _read_quantity(known: Known, *, is_entry: bool) -> Decimal | None:
         return quantity
     if is_entry:
         key, text = _raw_text(known, "Quantity")
-        raise _refuse("bad_number", key, text, "a quantity above zero")
+        raise _refuse("bad_number", key, text, _("a quantity above zero"))
     # {{strategy.position_size}} is 0 once the position is closed: refusing it would lose the close.
     return None
 
@@ -274,7 +291,7 @@ def _read_time(known: Known) -> datetime:
     except (ValueError, OverflowError):
         moment = None
     if moment is None or moment.year not in _YEARS:
-        expected = "a time of 2000 to 2100 such as 2025-06-05T10:00:00Z, 2025-06-05 10:00:00 or 10:00:00_5/6/2025"
+        expected = _("a time of 2000 to 2100 such as 2025-06-05T10:00:00Z, 2025-06-05 10:00:00 or 10:00:00_5/6/2025")
         raise _refuse("bad_time", key, text, expected)
     return moment
 

@@ -16,7 +16,7 @@ from django.db import (
     transaction,
 )
 from django.db.models import F, prefetch_related_objects
-from django.utils import timezone
+from django.utils import timezone, translation
 from loguru import logger
 
 from alarms.models import Alarm
@@ -244,7 +244,10 @@ def why_nobody(alarm: Alarm) -> tuple[str, dict[str, object]]:
 
 
 def _finish(alarm: Alarm, status: str, reason: str, facts: dict[str, object]) -> None:
-    alarm.status, alarm.reason, alarm.detail = status, reason, explain(reason, facts)
+    alarm.status, alarm.reason = status, reason
+    # In one language, whoever had it processed again
+    with translation.override(None):
+        alarm.detail = explain(reason, facts)
     alarm.processed_at = timezone.now()
     alarm.save(update_fields=["status", "reason", "detail", "processed_at"])
     transaction.on_commit(lambda: add("alarms", outcome=status), using="alarms", robust=True)

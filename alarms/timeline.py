@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Prefetch
 from django.utils.translation import gettext as _
 
+from alarms.messages import Unreadable, read_message
 from alarms.models import Alarm
 from exchange.rounding import plain
 from operations.history import OrderLife, Step, Tone, milliseconds_between, shown_facts, tell_order
@@ -56,6 +57,10 @@ OUTCOME_TONES = {
     Decision.Outcome.IGNORED: Tone.PLAIN,
     Decision.Outcome.DENIED: Tone.BAD,
 }
+
+
+# Their sentences need nothing but the alarm; other sentences were stored as they were told
+TOLD_BY_THE_ROW = frozenset({"no_strategy_name", "no_strategy", "unknown_ticker", "redelivery", "quarantined"})
 
 
 def tell(alarm: Alarm) -> Timeline:
@@ -120,7 +125,21 @@ def words_of(alarm: Alarm) -> str:
 
 def sentence_of(alarm: Alarm) -> str:
     """Return why the alarm as a whole ended as it did; empty while it waits."""
-    return alarm.detail or (explain(alarm.reason, {"original": alarm.original_id}) if alarm.reason else "")
+    if alarm.status == Alarm.Status.INVALID:
+        return _unreadable_because(alarm)
+    facts = {"original": alarm.original_id, "strategy": alarm.strategy, "ticker": alarm.ticker}
+    if alarm.reason in TOLD_BY_THE_ROW:
+        return explain(alarm.reason, facts | {"attempts": alarm.attempts})
+    return alarm.detail or (explain(alarm.reason, facts) if alarm.reason else "")
+
+
+def _unreadable_because(alarm: Alarm) -> str:
+    """Read the message again, for the sentence in the reader's language; what differs by now keeps its own."""
+    try:
+        read_message(alarm.raw.encode())
+    except Unreadable as problem:
+        return problem.detail if problem.reason == alarm.reason else alarm.detail
+    return alarm.detail
 
 
 def _meaning(alarm: Alarm) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.db import Error
 from django.http import HttpRequest, JsonResponse, UnreadablePostError
+from django.utils import translation
 from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from loguru import logger
 
@@ -31,20 +33,20 @@ def receive(request: HttpRequest, secret: str = "") -> JsonResponse:
     if request.method != "POST":
         return error_answer(request, 405, "method_not_allowed", "Post the alarm.", headers={"Allow": "POST"})
     if "HTTP_TRANSFER_ENCODING" in request.META:
-        return error_answer(request, 411, "length_required", "Name the message's length: it is not read in chunks.")
+        return error_answer(request, 411, "length_required", _("Name the message's length: it is not read in chunks."))
     try:
         head, size = _read(request)
     except UnreadablePostError:
-        return error_answer(request, 400, "cut_short", "The message did not come whole, or not in time.")
+        return error_answer(request, 400, "cut_short", _("The message did not come whole, or not in time."))
     named, body = take_secret(head)
     if not _opens(secret or named):
         logger.warning("webhook: wrong or missing secret from {}", request.client_address)  # type: ignore[attr-defined]
-        return error_answer(request, 401, "wrong_secret", "The webhook's secret is missing or wrong.")
+        return error_answer(request, 401, "wrong_secret", _("The webhook's secret is missing or wrong."))
     try:
         return _answer(request, body, size)
     except Error as error:
         logger.error("alarm not stored: {}", type(error).__name__)
-        return error_answer(request, 503, "not_stored", "The alarm could not be stored; send it again.")
+        return error_answer(request, 503, "not_stored", _("The alarm could not be stored; send it again."))
 
 
 def _read(request: HttpRequest) -> tuple[bytes, int]:
@@ -69,7 +71,8 @@ def _opens(given: str | None) -> bool:
 
 def _answer(request: HttpRequest, body: bytes, size: int) -> JsonResponse:
     address = request.client_address  # type: ignore[attr-defined]
-    refusal = _why_unread(request.META, size)
+    with translation.override(None):
+        refusal = _why_unread(request.META, size)
     if refusal:
         http_status, reason, detail = refusal
         return _unreadable(request, http_status, record_unreadable(body, address, reason, detail))
@@ -83,13 +86,15 @@ def _why_unread(meta: Mapping[str, Any], size: int) -> tuple[int, str, str] | No
     """Return status, reason and sentence when the message is not even looked into."""
     limit = settings.WEBHOOK_MAX_BODY
     if size > limit:
-        return 413, "too_large", f"The message has {size} bytes or more; the most is {limit}. Its beginning is kept."
+        words = _("The message has %(size)s bytes or more; the most is %(limit)s. Its beginning is kept.")
+        return 413, "too_large", words % {"size": size, "limit": limit}
     if meta.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
-        return 415, "encoded", "The message is compressed; plain text is expected."
+        return 415, "encoded", _("The message is compressed; plain text is expected.")
     declared = str(meta.get("CONTENT_LENGTH", ""))
     # `Key: value` text makes sense wherever it is cut: 0.01 of a quantity may be the start of 0.015
     if declared.isdigit() and size < int(declared):
-        return 422, "cut_short", f"The message ended after {size} of {declared} bytes."
+        words = _("The message ended after %(size)s of %(declared)s bytes.")
+        return 422, "cut_short", words % {"size": size, "declared": declared}
     return None
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status, viewsets
 from rest_framework.decorators import action
@@ -26,7 +27,7 @@ class ExchangeAway(APIException):
     """An exchange that the request needs does not answer."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = "The exchange does not answer."
+    default_detail = _("The exchange does not answer.")
     default_code = "exchange_away"
 
 
@@ -59,7 +60,9 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         if self.instance and environment != self.instance.environment:
             raise serializers.ValidationError("Cannot be changed: make another account.")
         if not self.instance and order.index(environment) > order.index(settings.PELUSA_TRADING):
-            raise serializers.ValidationError(f"PELUSA_TRADING allows {settings.PELUSA_TRADING} at most.")
+            raise serializers.ValidationError(
+                _("PELUSA_TRADING allows %(ceiling)s at most.") % {"ceiling": settings.PELUSA_TRADING}
+            )
         return environment
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +71,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         must_be_given = not self.instance and environment != Account.Environment.PAPER
         missing = [name for name in CREDENTIALS if name not in given] if given or must_be_given else []
         if missing:
-            raise serializers.ValidationError({name: ["Key and secret are given together."] for name in missing})
+            raise serializers.ValidationError({name: [_("Key and secret are given together.")] for name in missing})
         # An empty one keeps what is stored
         return {name: value for name, value in attrs.items() if name not in CREDENTIALS or value}
 
@@ -98,7 +101,7 @@ def _open(account: Account) -> None:
     try:
         open_paper_account(account)
     except (NotSent, Refused) as error:
-        raise ExchangeAway(f"No account was made: {error.message}.") from None
+        raise ExchangeAway(_("No account was made: %(error)s.") % {"error": error.message}) from None
 
 
 def _see_rights(account: Account) -> None:
@@ -108,11 +111,13 @@ def _see_rights(account: Account) -> None:
     try:
         may_withdraw = read_rights(account)
     except ExchangeError as error:
-        note = f"What the key may do is not known yet: {error.message}."
-        account.key_note = f"{note} No entry is sent until it is." if account.is_key_unproven else note  # type: ignore[attr-defined]
+        note = _("What the key may do is not known yet: %(error)s.") % {"error": error.message}
+        if account.is_key_unproven:
+            note = f"{note} {_('No entry is sent until it is known.')}"
+        account.key_note = note  # type: ignore[attr-defined]
     else:
-        words = "may withdraw money: no entry is sent with it" if may_withdraw else "may not withdraw money"
-        account.key_note = f"The key {words}."  # type: ignore[attr-defined]
+        forbidden = _("The key may withdraw money: no entry is sent with it.")
+        account.key_note = str(forbidden if may_withdraw else _("The key may not withdraw money."))  # type: ignore[attr-defined]
 
 
 class AccountViewSet(KeepsHistory, viewsets.ModelViewSet[Account]):
@@ -124,7 +129,7 @@ class AccountViewSet(KeepsHistory, viewsets.ModelViewSet[Account]):
     filterset_fields = ("environment", "is_active")
     lookup_value_regex = "[0-9]{1,18}"
     required_permission: str | None = None
-    kept_because = (
+    kept_because = _(
         "Strategies, operations or an equity curve belong to this account: switch it off with is_active instead."
     )
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import ProtectedError
+from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -12,14 +13,14 @@ class Conflict(APIException):
     """What is stored does not allow it; the sentence says what to do instead."""
 
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "What is stored does not allow this."
+    default_detail = _("What is stored does not allow this.")
     default_code = "conflict"
 
 
 class KeepsHistory:
     """A viewset whose rows cannot be deleted once history points at them."""
 
-    kept_because = "It has a history."
+    kept_because = _("It has a history.")
 
     def perform_destroy(self, instance: models.Model) -> Any:
         try:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from exchange.rounding import plain
@@ -17,7 +18,7 @@ class PlainDecimalField(serializers.DecimalField):
     """A decimal that is written without trailing zeros and read from a string or a JSON number."""
 
     default_error_messages = {
-        "invalid": 'Must be a number in plain digits, e.g. "0.01": at most 16 before the point and 12 after it.'
+        "invalid": _('Must be a number in plain digits, e.g. "0.01": at most 16 before the point and 12 after it.')
     }
 
     def __init__(self, **options: Any) -> None:

@@ -4,6 +4,7 @@ import secrets
 
 import requests
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from exchange.errors import NotSent, Refused
 from exchange.models import Account
@@ -28,6 +29,6 @@ def register(key: str, secret: str) -> None:
                 f"{settings.BINGX_PAPER_URL}/paper/accounts", json={"key": key, "secret": secret}, timeout=5
             )
         except requests.RequestException:
-            raise NotSent("the paper exchange does not answer; `make run` and `make demo` start it") from None
+            raise NotSent(_("the paper exchange does not answer; `make run` and `make demo` start it")) from None
     if answer.status_code != 200:
-        raise Refused("the paper exchange knows this key with another secret", http_status=answer.status_code)
+        raise Refused(_("the paper exchange knows this key with another secret"), http_status=answer.status_code)

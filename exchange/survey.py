@@ -11,19 +11,21 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Generic, NamedTuple, TypeVar
 
+from django.utils.translation import gettext as _
+
 from exchange.bingx import BingX
 from exchange.connection import connect
 from exchange.decoding import Unreadable
 from exchange.encryption import WrongKey
 from exchange.errors import ExchangeError, RateLimited, Refused, RetrySoon
 from exchange.models import Account
+from exchange.refusals import in_words
 from exchange.types import WALLETS, BalanceReport, Market, OldProduct, PositionReport, Wallet
 
 # Seconds for a whole survey, however many accounts it asks
 PATIENCE = 8.0
 MOST_AT_ONCE = 16
 DEMO_WALLETS: tuple[Wallet, ...] = (Market.USDTM,)
-NO_SUCH_WALLET = ("no_such_wallet", "BingX keeps its demo money on the USDT-M perpetuals alone.")
 Report = TypeVar("Report", BalanceReport, PositionReport)
 
 
@@ -71,7 +73,7 @@ def survey(
     found, futures = Survey[Report](), dict[Asked, Future[list[Report]]]()
     for account in accounts:
         wallets = wallets_of(account, wanted)
-        refusal = _closed_because(account) if wallets else NO_SUCH_WALLET
+        refusal = _closed_because(account) if wallets else _no_such_wallet()
         for wallet in wallets or wanted:
             if refusal:
                 found.failures.append(Failure(account, wallet, *refusal, is_final=True))
@@ -93,13 +95,17 @@ def _ask_one(ask: Ask[Report], account: Account, wallet: Wallet) -> list[Report]
     return ask(connect(account), wallet)
 
 
+def _no_such_wallet() -> tuple[str, str]:
+    return "no_such_wallet", _("BingX keeps its demo money on the USDT-M perpetuals alone.")
+
+
 def _closed_because(account: Account) -> tuple[str, str] | None:
     """Return why the account cannot be asked at all; its credentials are read here, never in a thread."""
     try:
         has_key = bool(account.api_key and account.api_secret)
     except WrongKey:
-        return "wrong_key", "No key of FIELD_ENCRYPTION_KEYS opens the account's credentials: give both again."
-    return None if has_key else ("no_credentials", "The account has no API key and secret: give both.")
+        return "wrong_key", _("No key of FIELD_ENCRYPTION_KEYS opens the account's credentials: give both again.")
+    return None if has_key else ("no_credentials", _("The account has no API key and secret: give both."))
 
 
 def _note(
@@ -107,7 +113,8 @@ def _note(
 ) -> None:
     if not future.done():
         future.cancel()
-        found.failures.append(Failure(account, wallet, "exchange_slow", f"No answer within {patience:g} s."))
+        message = _("No answer within %(seconds)s s.") % {"seconds": f"{patience:g}"}
+        found.failures.append(Failure(account, wallet, "exchange_slow", message))
         return
     try:
         found.answers.append((account, wallet, future.result()))
@@ -127,5 +134,6 @@ def word_for(error: ExchangeError) -> str:
 
 def sentence_for(error: ExchangeError) -> str:
     """Return what went wrong in words, with the exchange's code where it gave one."""
-    said = f"BingX's code {error.code}: {error.message}" if error.code else error.message
+    message = in_words(error.message)
+    said = _("BingX's code %(code)s: %(message)s") % {"code": error.code, "message": message} if error.code else message
     return said if said.endswith(".") else f"{said[:1].upper()}{said[1:]}."

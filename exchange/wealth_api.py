@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, viewsets
 from rest_framework.exceptions import APIException
@@ -208,7 +209,7 @@ class AskCurveSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         since, until = attrs.get("since"), attrs.get("until")
         if isinstance(since, datetime) and isinstance(until, datetime) and since >= until:
-            raise serializers.ValidationError({"until": ["Must be later than since."]})
+            raise serializers.ValidationError({"until": [_("Must be later than since.")]})
         return attrs
 
 

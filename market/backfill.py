@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from exchange.acts import tell_act
 from exchange.errors import ExchangeError
@@ -57,7 +58,8 @@ def ask_for(series: Series, since: datetime, *, until: datetime | None = None, a
         known.refresh_from_db()
         return known
     if start >= end:
-        raise ValueError(f"no candle of {series.interval} since {since:%Y-%m-%d %H:%M} UTC has closed by then")
+        facts = {"interval": series.interval, "since": f"{since:%Y-%m-%d %H:%M}"}
+        raise ValueError(_("no candle of %(interval)s since %(since)s UTC has closed by then") % facts)
     row = Backfill.objects.create(series=series, since=start, until=end, cursor=end, asked_by=asked_by)
     tell_act("started", row, who=asked_by)
     return row

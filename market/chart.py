@@ -16,6 +16,9 @@ from threading import BoundedSemaphore
 from typing import Final, NamedTuple
 
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from exchange.errors import ExchangeError, RateLimited, Refused, RetrySoon
 from exchange.survey import sentence_for, word_for
@@ -45,14 +48,16 @@ class Trouble(NamedTuple):
     """Why candles were not fetched: a machine word, a sentence, and when asking again may help."""
 
     reason: str
-    detail: str
+    detail: str | Promise
     retry_at: datetime | None = None
 
 
-NOT_THERE: Final = Trouble("not_at_exchange", "The exchange answered without them; they are asked for again.")
-OVER_THE_LIMIT: Final = Trouble("limit", f"More than {MOST} candles: ask for the rest by its dates.")
-OUT_OF_TIME: Final = Trouble("out_of_time", "The exchange was slow: ask again for the rest.")
-CROWDED: Final = Trouble("crowded", "Others are being served: ask again for what is missing.")
+NOT_THERE: Final = Trouble("not_at_exchange", _("The exchange answered without them; they are asked for again."))
+OVER_THE_LIMIT: Final = Trouble(
+    "limit", format_lazy(_("More than {most} candles: ask for the rest by its dates."), most=MOST)
+)
+OUT_OF_TIME: Final = Trouble("out_of_time", _("The exchange was slow: ask again for the rest."))
+CROWDED: Final = Trouble("crowded", _("Others are being served: ask again for what is missing."))
 
 
 class Wish(NamedTuple):
@@ -101,7 +106,9 @@ _exchange = Exchange()
 def trouble_of(error: ExchangeError | UnfitCandle) -> Trouble:
     """Return an error as whoever asked for a chart is told."""
     if isinstance(error, UnfitCandle):
-        return Trouble("exchange_unreadable", f"What the exchange sent cannot be stored: {error}.")
+        return Trouble(
+            "exchange_unreadable", _("What the exchange sent cannot be stored: %(error)s.") % {"error": error}
+        )
     return Trouble(word_for(error), sentence_for(error), getattr(error, "retry_at", None))
 
 
@@ -117,7 +124,9 @@ def series_of(symbol: str, market: str, interval: str) -> Series:
     except AmbiguousPair as error:
         raise UnknownSeries(str(error)) from None
     if listed is None:
-        raise UnknownSeries(f"{market} lists no {symbol}; write BTC-USDT or BTCUSDT.P")
+        raise UnknownSeries(
+            _("%(market)s lists no %(symbol)s; write BTC-USDT or BTCUSDT.P") % {"market": market, "symbol": symbol}
+        )
     return find_series(market, listed, interval)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpResponse
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
@@ -59,7 +60,7 @@ class AskChartSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         start, end = attrs.get("start_date"), attrs.get("end_date")
         if start and end and start >= end:
-            raise serializers.ValidationError({"end_date": ["Must be later than start_date."]})
+            raise serializers.ValidationError({"end_date": [_("Must be later than start_date.")]})
         return attrs
 
 

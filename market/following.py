@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
+from django.utils.translation import gettext as _
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from market.coverage import first_open_from
@@ -24,9 +25,15 @@ def find_series(market: str, symbol: str, interval: str) -> Series:
     if known:
         return known
     if interval not in INTERVALS:
-        raise UnknownSeries(f"there is no interval {interval!r}; there are {', '.join(INTERVALS)}")
+        raise UnknownSeries(
+            _("there is no interval %(interval)s; there are %(intervals)s")
+            % {"interval": f"{interval!r}", "intervals": ", ".join(INTERVALS)}
+        )
     if not Instrument.objects.filter(market=market, symbol=symbol).exists():
-        raise UnknownSeries(f"{market} lists no {symbol}; symbols are written as the exchange does, e.g. BTC-USDT")
+        raise UnknownSeries(
+            _("%(market)s lists no %(symbol)s; symbols are written as the exchange does, e.g. BTC-USDT")
+            % {"market": market, "symbol": symbol}
+        )
     return Series.objects.get_or_create(market=market, symbol=symbol, interval=interval)[0]
 
 
@@ -57,7 +64,7 @@ def schedule(series: Series, every: timedelta) -> PeriodicTask:
     pace = IntervalSchedule.objects.filter(every=seconds, period=IntervalSchedule.SECONDS).first()
     pace = pace or IntervalSchedule.objects.create(every=seconds, period=IntervalSchedule.SECONDS)
     # The scheduler learns of a change by a signal of save(): no update() here
-    task, _ = PeriodicTask.objects.update_or_create(
+    task, _created = PeriodicTask.objects.update_or_create(
         name=schedule_name(series),
         defaults={
             "task": REPAIR,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from django.utils.translation import gettext as _
+
 MONTH: Final = "1M"
 
 _DURATIONS: Final = {
@@ -54,7 +56,10 @@ def from_tradingview(text: str) -> str:
     try:
         return _FROM_TRADINGVIEW[text]
     except KeyError:
-        raise ValueError(f"no interval {text!r}; there are {', '.join(INTERVALS)}") from None
+        raise ValueError(
+            _("no interval %(text)s; there are %(intervals)s")
+            % {"text": f"{text!r}", "intervals": ", ".join(INTERVALS)}
+        ) from None
 
 
 def to_tradingview(interval: str) -> str:

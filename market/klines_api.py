@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 from django.http import HttpResponse
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, viewsets
 from rest_framework.request import Request
@@ -34,7 +35,7 @@ class CursorField(serializers.CharField):
         try:
             return read_cursor(super().to_internal_value(data))
         except ValueError:
-            raise serializers.ValidationError("Must be one that a page named as next or previous.") from None
+            raise serializers.ValidationError(_("Must be one that a page named as next or previous.")) from None
 
 
 class AskKlinesSerializer(serializers.Serializer[Any]):

@@ -10,10 +10,11 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 DAY: Final = timedelta(days=1)
-FORMS: Final = "Must be 2024-01-31, 2024-01-31 23:59:00, ISO 8601, or milliseconds since 1970."
+FORMS: Final = _("Must be 2024-01-31, 2024-01-31 23:59:00, ISO 8601, or milliseconds since 1970.")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -43,7 +44,7 @@ def _in_utc(text: str) -> datetime:
     except (ValueError, OverflowError):
         raise ValueError(FORMS) from None
     if not 1970 <= found.year < 2200:
-        raise ValueError("Must lie between 1970 and 2200.")
+        raise ValueError(_("Must lie between 1970 and 2200."))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, viewsets
@@ -227,15 +229,15 @@ class BackfillViewSet(viewsets.ReadOnlyModelViewSet[Backfill]):
     @action(detail=True, methods=["post"], required_permission="market.change_backfill")
     def stop(self, request: Request, pk: str | None = None) -> Response:
         """Stop after the candles that are under way; what is stored stays."""
-        return self._moved(backfill.stop, "It has ended: there is nothing to stop.")
+        return self._moved(backfill.stop, _("It has ended: there is nothing to stop."))
 
     @extend_schema(request=None, responses=BackfillSerializer)
     @action(detail=True, methods=["post"], required_permission="market.change_backfill")
     def resume(self, request: Request, pk: str | None = None) -> Response:
         """Let one that was stopped go on where it was."""
-        return self._moved(backfill.resume, "It was not stopped: there is nothing to resume.")
+        return self._moved(backfill.resume, _("It was not stopped: there is nothing to resume."))
 
-    def _moved(self, move: Any, otherwise: str) -> Response:
+    def _moved(self, move: Any, otherwise: Promise) -> Response:
         row = self.get_object()
         if not move(row):
             raise Conflict(otherwise)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
+from django.utils.translation import gettext as _
+
 _TICKER: Final = re.compile(r"(?:([A-Z0-9][A-Z0-9_]{0,31}):)?([A-Z0-9][A-Z0-9_.!-]{1,31})")
 _PERPETUAL: Final = re.compile(r"(.{2,}?)(?:\.PS?|[._-]?PERP)")
 
@@ -36,7 +38,9 @@ def split_ticker(text: str) -> Ticker:
     # Upper-casing first would turn foreign letters, such as the dotless i of Turkish, into plain ones.
     match = _TICKER.fullmatch(text.upper()) if text.isascii() else None
     if match is None:
-        raise ValueError(f"{text[:60]!a} is not a ticker such as BTCUSDT.P or BINGX:BTCUSDT.P")
+        raise ValueError(
+            _("%(text)s is not a ticker such as BTCUSDT.P or BINGX:BTCUSDT.P") % {"text": f"{text[:60]!a}"}
+        )
     exchange_prefix, ticker = match.groups(default="")
     perpetual = _PERPETUAL.fullmatch(ticker)
     pair = perpetual[1] if perpetual else ticker
@@ -52,5 +56,8 @@ def symbol_for(pair: str, market: str, symbols: Collection[str]) -> str | None:
     wanted = pair.replace("-", "").upper()
     found = sorted({symbol for symbol in symbols if symbol.replace("-", "").upper() == wanted})
     if len(found) > 1:
-        raise AmbiguousPair(f"{pair} could be any of {', '.join(found)} on {market}; name the symbol itself")
+        raise AmbiguousPair(
+            _("%(pair)s could be any of %(found)s on %(market)s; name the symbol itself")
+            % {"pair": pair, "found": ", ".join(found), "market": market}
+        )
     return found[0] if found else None

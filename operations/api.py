@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import Prefetch
+from django.utils.translation import gettext as _
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, viewsets
@@ -225,7 +226,7 @@ class OperationViewSet(viewsets.ReadOnlyModelViewSet[Operation]):
         try:
             close_by_hand(self.get_object(), request.user)
         except NothingToClose as error:
-            raise Conflict(f"Nothing is left to close: {error}.") from None
+            raise Conflict(_("Nothing is left to close: %(error)s.") % {"error": error}) from None
         return Response(self.get_serializer(self.get_object()).data)
 
 

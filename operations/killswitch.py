@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from loguru import logger
 
 from exchange.acts import tell_act_after
@@ -111,7 +112,7 @@ def halt() -> Halt | None:
 def _turn(account: Account | None, is_on: bool, who: object, why: str) -> bool:
     """Commit the switch's new position; return False when it stood there already, and keep who was first."""
     if not why.strip():
-        raise ValueError("A kill switch is moved for a reason: say why.")
+        raise ValueError(_("A kill switch is moved for a reason: say why."))
     scope, moment = scope_of(_key(account)), timezone.now()
     if not KillSwitch.objects.filter(scope=scope).exists():
         # A commit of its own: an insert that comes second keeps a lock that would deadlock with the update

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from loguru import logger
 
 from exchange.acts import tell_act_after
@@ -121,7 +122,7 @@ def lock_lane(account_id: int, market: str, symbol: str) -> Lane:
     account = hold_account(account_id)
     lane = _LANE.first(account_id, market, symbol)
     if lane is None:
-        lane, _ = Lane.objects.select_for_update().get_or_create(account=account, market=market, symbol=symbol)
+        lane, _created = Lane.objects.select_for_update().get_or_create(account=account, market=market, symbol=symbol)
     lane.account = account
     return lane
 
@@ -142,7 +143,7 @@ def close_by_hand(operation: Operation, user: object) -> Order:
         lane = lock_lane(operation.account_id, operation.market, operation.symbol)
         current = Operation.objects.select_for_update().get(pk=operation.pk)
         if current.status not in Operation.STACKABLE:
-            raise NothingToClose(f"the operation is {current.status}")
+            raise NothingToClose(_("the operation is %(status)s") % {"status": current.status})
         _begin_closing(current)
         order = create_exit(lane, current, None)
         tell_act_after("closed", current, who=user, note=order.client_order_id)

@@ -541,7 +541,7 @@ def _facts(lacking: list[Cover]) -> dict[str, str]:
     failed = [order for cover in lacking for order in _failures(cover)[:1]]
     words = max(failed, key=lambda order: order.pk).detail if failed else ""
     shown = [
-        f"{Order.Role(cover.role.value).label.lower()} at {plain(cover.trigger_price)} for {plain(cover.quantity)}"
+        f"{cover.role.value.replace('_', ' ').lower()} at {plain(cover.trigger_price)} for {plain(cover.quantity)}"
         for cover in lacking
     ]
     return {"lacking": "; ".join(shown) or "the fills that tell how much is held", "detail": words}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from django.utils.translation import gettext as _
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY = timedelta(days=1)
 WEEK = 7 * DAY
@@ -48,7 +50,7 @@ def parse(text: str) -> Schedule:
     parts = [" ".join(part.split()) for part in text.lower().split(";")]
     windows = tuple(window for part in parts if part for window in _windows(part))
     if not windows:
-        raise ValueError("The schedule names no window: write for example mon-fri 08:00-20:00.")
+        raise ValueError(_("The schedule names no window: write for example mon-fri 08:00-20:00."))
     return Schedule(windows)
 
 
@@ -62,7 +64,7 @@ def _since_monday(moment: datetime) -> timedelta:
 def _windows(part: str) -> list[Window]:
     first_digit = re.search("[0-9]", part)
     if first_digit is None:
-        raise ValueError(f"'{part}' names no hours: write for example mon-fri 08:00-20:00.")
+        raise ValueError(_("'%(part)s' names no hours: write for example mon-fri 08:00-20:00.") % {"part": part})
     days = _days(part[: first_digit.start()].strip())
     hours = [_hours(each.strip()) for each in part[first_digit.start() :].split(",")]
     return [Window(day * DAY + begins, lasts) for day in days for begins, lasts in hours]
@@ -83,7 +85,7 @@ def _days(text: str) -> list[int]:
 
 def _day(word: str) -> int:
     if word not in DAYS:
-        raise ValueError(f"'{word}' is no day: take {', '.join(DAYS)}.")
+        raise ValueError(_("'%(word)s' is no day: take %(days)s.") % {"word": word, "days": ", ".join(DAYS)})
     return DAYS.index(word)
 
 
@@ -91,12 +93,14 @@ def _hours(text: str) -> tuple[timedelta, timedelta]:
     """Return when on its day a window begins, and how long it lasts."""
     match = _HOURS.fullmatch(text)
     if match is None:
-        raise ValueError(f"'{text}' are no hours: write for example 08:00-20:00.")
+        raise ValueError(_("'%(text)s' are no hours: write for example 08:00-20:00.") % {"text": text})
     begins, ends = _time(match[1]), _time(match[2])
     if begins == ends:
-        raise ValueError(f"'{text}' begins and ends at the same time: write 00:00-24:00 for a whole day.")
+        raise ValueError(
+            _("'%(text)s' begins and ends at the same time: write 00:00-24:00 for a whole day.") % {"text": text}
+        )
     if begins == DAY:
-        raise ValueError(f"'{text}' begins at the end of a day: write 00:00 and the next day.")
+        raise ValueError(_("'%(text)s' begins at the end of a day: write 00:00 and the next day.") % {"text": text})
     return begins, (ends - begins) % DAY or DAY
 
 
@@ -104,5 +108,5 @@ def _time(text: str) -> timedelta:
     hours, minutes = map(int, text.split(":"))
     since_midnight = timedelta(hours=hours, minutes=minutes)
     if minutes > 59 or since_midnight > DAY:
-        raise ValueError(f"'{text}' is no time of a day: take 00:00 to 24:00.")
+        raise ValueError(_("'%(text)s' is no time of a day: take 00:00 to 24:00.") % {"text": text})
     return since_midnight

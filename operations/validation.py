@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
+
 from exchange.rounding import plain
 from operations import schedules
 from operations.killswitch import scope_of
@@ -21,6 +24,7 @@ POSITIVE = (
     "max_price_deviation",
 )
 OF_WHOM = ("account", "strategy")
+_WHOSE = {"everything": _lazy("everything"), "account": _lazy("this account"), "strategy": _lazy("this strategy")}
 
 
 def problems(limits: Limits) -> dict[str, list[str]]:
@@ -37,7 +41,10 @@ def _complaints(limits: Limits) -> Iterator[Problem]:
     for name in POSITIVE:
         value = getattr(limits, name)
         if value is not None and value <= 0:
-            yield name, f"Must be above zero, or empty for no limit; was {plain(Decimal(value))}."
+            yield (
+                name,
+                _("Must be above zero, or empty for no limit; was %(value)s.") % {"value": plain(Decimal(value))},
+            )
     if limits.schedule.strip():
         try:
             schedules.parse(limits.schedule)
@@ -47,14 +54,14 @@ def _complaints(limits: Limits) -> Iterator[Problem]:
 
 def _of_scope(limits: Limits) -> Iterator[Problem]:
     if limits.account_id is not None and limits.strategy_id is not None:
-        yield "strategy", "Choose an account or a strategy, not both."
+        yield "strategy", _("Choose an account or a strategy, not both.")
         return
     stored = Limits.objects.filter(pk=limits.pk).values(*(f"{name}_id" for name in OF_WHOM)).first()
     for name in OF_WHOM:
         if stored and stored[f"{name}_id"] != getattr(limits, f"{name}_id"):
-            yield name, "Cannot be changed: make other limits for it."
+            yield name, _("Cannot be changed: make other limits for it.")
             return
     if Limits.objects.filter(scope=limits.scope).exclude(pk=limits.pk).exists():
         name = next((name for name in OF_WHOM if getattr(limits, f"{name}_id") is not None), "account")
-        of_whom = "everything" if limits.scope == "all" else f"this {name}"
-        yield name, f"There are limits for {of_whom} already: change those."
+        of_whom = _WHOSE["everything" if limits.scope == "all" else name]
+        yield name, _("There are limits for %(of_whom)s already: change those.") % {"of_whom": of_whom}

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -22,13 +23,13 @@ PREFIXES_FOR_PROGRAMS = ("/api", "/webhook", "/health", "/metrics", "/get-k-line
 WHOLE_REQUEST = "non_field_errors"
 
 MESSAGES = {
-    400: ("bad_request", "The request cannot be understood."),
-    403: ("permission_denied", "You may not do this."),
-    404: ("not_found", "There is nothing at this address."),
-    405: ("method_not_allowed", "This address does not take this method."),
-    413: ("too_large", "The request is too large."),
-    500: ("internal_error", "Something broke here. The request id finds it in the log."),
-    503: ("unavailable", "A database is away for the moment. Try again."),
+    400: ("bad_request", _("The request cannot be understood.")),
+    403: ("permission_denied", _("You may not do this.")),
+    404: ("not_found", _("There is nothing at this address.")),
+    405: ("method_not_allowed", _("This address does not take this method.")),
+    413: ("too_large", _("The request is too large.")),
+    500: ("internal_error", _("Something broke here. The request id finds it in the log.")),
+    503: ("unavailable", _("A database is away for the moment. Try again.")),
 }
 
 
@@ -82,11 +83,11 @@ def _translated(error: Exception) -> Exception:
     if isinstance(error, RequestDataTooBig):
         return _api_error(413)
     if isinstance(error, IntegrityError):
-        return _api_error(409, "conflict", "What is stored does not allow this; somebody may have been faster.")
+        return _api_error(409, "conflict", _("What is stored does not allow this; somebody may have been faster."))
     return error
 
 
-def _api_error(http_status: int, code: str = "", message: str = "") -> exceptions.APIException:
+def _api_error(http_status: int, code: str = "", message: Any = "") -> exceptions.APIException:
     default_code, default_message = MESSAGES.get(http_status, ("", ""))
     error = exceptions.APIException(message or default_message, code or default_code)
     error.status_code = http_status
@@ -127,7 +128,7 @@ def _summary(fields: Mapping[str, list[str]]) -> str:
     if len(fields) == 1:
         ((name, sentences),) = fields.items()
         return " ".join(sentences) if name == WHOLE_REQUEST else f"{name}: {' '.join(sentences)}"
-    return f"{len(fields)} fields are wrong: {', '.join(fields)}."
+    return _("%(count)s fields are wrong: %(names)s.") % {"count": len(fields), "names": ", ".join(fields)}
 
 
 def is_for_programs(path: str) -> bool:
@@ -138,7 +139,7 @@ def is_for_programs(path: str) -> bool:
 def plain_error(request: HttpRequest, http_status: int) -> JsonResponse:
     """Return the one shape with the usual words for a status."""
     code, message = MESSAGES[http_status]
-    return error_answer(request, http_status, code, message)
+    return error_answer(request, http_status, code, str(message))
 
 
 def in_their_words(request: HttpRequest, http_status: int, advice: Any = "") -> HttpResponse:

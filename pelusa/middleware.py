@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 from loguru import logger
 
 from pelusa.actors import behind_request
@@ -94,7 +95,9 @@ class AddressRules:
         if settings.IP_OBSERVE_ONLY:
             return self._observe(request)
         address = request.client_address or "an unknown address"  # type: ignore[attr-defined]
-        return error_answer(request, 403, "forbidden_address", f"Requests from {address} are not taken here.")
+        return error_answer(
+            request, 403, "forbidden_address", _("Requests from %(address)s are not taken here.") % {"address": address}
+        )
 
     def _observe(self, request: HttpRequest) -> HttpResponse:
         """Say what would have been refused, and let it through."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
@@ -29,7 +30,7 @@ class NewestFirst(CursorPagination):
     def wants_latest(self, request: Request) -> bool:
         text = request.query_params.get(self.latest_query_param, "").lower()
         if text not in BOOLEANS:
-            raise ValidationError({self.latest_query_param: ["Must be true or false."]})
+            raise ValidationError({self.latest_query_param: [_("Must be true or false.")]})
         return BOOLEANS[text]
 
     def latest(self, queryset: QuerySet[Any], request: Request) -> list[Any]:
@@ -44,7 +45,9 @@ class NewestFirst(CursorPagination):
         """Return the page's size; a wrong one is a 400, since a silent default would look like the end of the data."""
         text = request.query_params.get(self.page_size_query_param, str(self.page_size))
         if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MOST):
-            raise ValidationError({self.page_size_query_param: [f"Must be a whole number from 1 to {MOST}."]})
+            raise ValidationError(
+                {self.page_size_query_param: [_("Must be a whole number from 1 to %(most)s.") % {"most": MOST}]}
+            )
         return int(text)
 
     def decode_cursor(self, request: Request) -> Cursor | None:
@@ -58,7 +61,7 @@ class NewestFirst(CursorPagination):
         return cursor
 
     def _not_ours(self) -> ValidationError:
-        return ValidationError({self.cursor_query_param: ["Must be one that a page named as next or previous."]})
+        return ValidationError({self.cursor_query_param: [_("Must be one that a page named as next or previous.")]})
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """Describe the three parameters for OpenAPI."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
 
@@ -15,7 +16,7 @@ class TooLarge(APIException):
     """The body is larger than DATA_UPLOAD_MAX_MEMORY_SIZE."""
 
     status_code = 413
-    default_detail = "The request is too large."
+    default_detail = _("The request is too large.")
     default_code = "too_large"
 
 
@@ -32,7 +33,7 @@ class ExactJSONParser(JSONParser):
         try:
             return json.loads(_text(body), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
-            raise ParseError(f"The body is not JSON that can be read: {_words(error)}") from None
+            raise ParseError(_("The body is not JSON that can be read: %(words)s") % {"words": _words(error)}) from None
 
 
 def _text(body: bytes) -> str:
@@ -40,18 +41,20 @@ def _text(body: bytes) -> str:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(_("%(word)s is no number") % {"word": constant})
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+        raise ValueError(
+            _("the key %(key)s is there twice") % {"key": repr(next(key for key in keys if keys.count(key) > 1))}
+        )
     return found
 
 
 def _words(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "it is nested too deeply."
+        return str(_("it is nested too deeply."))
     return f"{error}."

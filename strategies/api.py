@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import models, transaction
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, viewsets
 from rest_framework.decorators import action
@@ -38,7 +40,9 @@ class KnownKeysOnly(serializers.ModelSerializer[Any]):
             unknown = sorted(str(key) for key in data if key not in self.fields)
             if unknown:
                 known = ", ".join(name for name, field in self.fields.items() if not field.read_only)
-                raise serializers.ValidationError({key: [f"Is not known here; known are {known}."] for key in unknown})
+                raise serializers.ValidationError(
+                    {key: [_("Is not known here; known are %(known)s.") % {"known": known}] for key in unknown}
+                )
         return super().to_internal_value(data)
 
 
@@ -47,7 +51,11 @@ class KnownKeysOnly(serializers.ModelSerializer[Any]):
 class IntervalField(serializers.ChoiceField):
     """One of our intervals."""
 
-    default_error_messages = {"invalid_choice": f"{{input!r}} is no interval: take one of {', '.join(INTERVALS)}."}
+    default_error_messages = {
+        "invalid_choice": format_lazy(
+            _("{{input!r}} is no interval: take one of {intervals}."), intervals=", ".join(INTERVALS)
+        )
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(choices=INTERVALS, **options)
@@ -234,7 +242,7 @@ class StrategyViewSet(KeepsHistory, viewsets.ModelViewSet[Strategy]):
     serializer_class = StrategySerializer
     filterset_fields = ("name", "alarm_name", "ticker", "symbol", "market", "account", "is_active")
     lookup_value_regex = "[0-9]{1,18}"
-    kept_because = "It has operations or decisions, which stay: switch it off with is_active instead."
+    kept_because = _("It has operations or decisions, which stay: switch it off with is_active instead.")
 
     @extend_schema(responses=VersionSerializer(many=True), filters=False)
     @action(detail=True, methods=["get"])

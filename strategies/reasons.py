@@ -3,9 +3,12 @@
 Rows keep the word and the facts; the sentence is made when it is shown, so it can be shown in any language.
 """
 
+import re
 from collections.abc import Mapping
 
 from django.utils.translation import gettext_lazy as _
+
+from exchange.refusals import in_words
 
 SENTENCES = {
     # A strategy's answer to an alarm
@@ -149,6 +152,21 @@ SENTENCES = {
 }
 
 
+# What facts hold in words of ours, as they were stored
+_PHRASES = {
+    "all accounts": _("all accounts"),
+    "Everything together": _("Everything together"),
+    "the file HALT": _("the file HALT"),
+    "the fills that tell how much is held": _("the fills that tell how much is held"),
+}
+_OF_WHOM = {"Strategy": _("Strategy {name}"), "Account": _("Account {name}")}
+_COVER = re.compile(r"(stop loss|take profit) at (\S+) for (\S+?)(?=;|$)")
+_COVERS = {
+    "stop loss": _("stop loss at {price} for {quantity}"),
+    "take profit": _("take profit at {price} for {quantity}"),
+}
+
+
 def explain(reason: str, facts: Mapping[str, object]) -> str:
     """Return the sentence for `reason`; a word without one is shown as it is."""
     sentence = SENTENCES.get(reason)
@@ -160,4 +178,20 @@ class _Shown(dict[str, object]):
 
     def __getitem__(self, key: str) -> object:
         value = self.get(key)
-        return "–" if value is None else value
+        if not isinstance(value, str):
+            return "–" if value is None else value
+        return _in_words(key, value)
+
+
+def _in_words(key: str, value: str) -> str:
+    """Return a fact in the reader's language where it was stored in a phrase of ours; machine words stay."""
+    if key == "scope":
+        kind, _space, name = value.partition(" ")
+        return str(_OF_WHOM[kind]).format(name=name) if kind in _OF_WHOM else str(_PHRASES.get(value, value))
+    if key == "lacking":
+        value = _COVER.sub(_tell_cover, value)
+    return str(_PHRASES.get(value) or in_words(value))
+
+
+def _tell_cover(found: re.Match[str]) -> str:
+    return str(_COVERS[found[1]]).format(price=found[2], quantity=found[3])

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from exchange.models import MarketChoices
 from exchange.rounding import plain, round_down
 from exchange.types import Market
@@ -51,9 +53,15 @@ def find(ticker: str, market: str) -> Found:
     except ValueError as error:
         return Found(problem=("ticker", f"{error}."))
     if market not in MarketChoices.values:
-        return Found(parts.pair, problem=("market", f"Must be one of {', '.join(MarketChoices.values)}."))
+        return Found(
+            parts.pair,
+            problem=("market", _("Must be one of %(values)s.") % {"values": ", ".join(MarketChoices.values)}),
+        )
     if parts.is_perpetual_only and market == Market.SPOT:
-        return Found(parts.pair, problem=("market", f"{parts.ticker} is a perpetual: spot does not trade it."))
+        return Found(
+            parts.pair,
+            problem=("market", _("%(ticker)s is a perpetual: spot does not trade it.") % {"ticker": parts.ticker}),
+        )
     return _listed(parts.pair, parts.ticker, market)
 
 
@@ -70,10 +78,12 @@ def _listed(pair: str, ticker: str, market: str) -> Found:
 
 def _why_unlisted(pair: str, ticker: str, market: str, has_list: bool) -> str:
     if not has_list:
-        return f"The exchange's list of {market} instruments has not been read yet: try again when it has."
+        return _("The exchange's list of %(market)s instruments has not been read yet: try again when it has.") % {
+            "market": market
+        }
     other = [each for each in MarketChoices.values if each != market and _is_listed(pair, each)]
-    hint = f" It is on {' and '.join(other)}." if other else ""
-    return f"The exchange lists no {ticker} on {market}.{hint}"
+    hint = " " + _("It is on %(markets)s.") % {"markets": ", ".join(other)} if other else ""
+    return _("The exchange lists no %(ticker)s on %(market)s.") % {"ticker": ticker, "market": market} + hint
 
 
 def _is_listed(pair: str, market: str) -> bool:
@@ -110,12 +120,12 @@ def _complaints(strategy: Strategy, legs: Sequence[Leg]) -> Iterator[Problem]:
 def _of_strategy(strategy: Strategy) -> Iterator[Problem]:
     for name in ("name", "alarm_name"):
         if not getattr(strategy, name).strip():
-            yield name, "Must not be empty."
+            yield name, _("Must not be empty.")
     if strategy.max_alarm_age is None or not 1 <= strategy.max_alarm_age <= OLDEST_ALARM:
-        yield "max_alarm_age", f"Must be from 1 to {OLDEST_ALARM} seconds."
+        yield "max_alarm_age", _("Must be from 1 to %(most)s seconds.") % {"most": OLDEST_ALARM}
     begin, end = strategy.active_from, strategy.active_until
     if begin and end and end <= begin:
-        yield "active_until", "Must be later than active_from."
+        yield "active_until", _("Must be later than active_from.")
 
 
 def _of_what_is_live(strategy: Strategy, legs: Sequence[Leg]) -> Iterator[Problem]:
@@ -126,9 +136,12 @@ def _of_what_is_live(strategy: Strategy, legs: Sequence[Leg]) -> Iterator[Proble
     stored = Strategy.objects.values(*FIXED_WHILE_LIVE).get(pk=strategy.pk)
     for name in FIXED_WHILE_LIVE:
         if getattr(strategy, name) != stored[name]:
-            yield name.removesuffix("_id"), "Cannot be changed while an operation is live: close it first."
+            yield name.removesuffix("_id"), _("Cannot be changed while an operation is live: close it first.")
     for name in sorted(live - {leg.name for leg in legs}):
-        yield name, f"The {name} leg cannot be removed while its operation is live: close it first."
+        yield (
+            name,
+            _("The %(leg)s leg cannot be removed while its operation is live: close it first.") % {"leg": name},
+        )
 
 
 def _live_legs(strategy: Strategy) -> set[str]:
@@ -142,19 +155,19 @@ def _live_legs(strategy: Strategy) -> set[str]:
 def _of_legs_together(strategy: Strategy, legs: Sequence[Leg]) -> Iterator[Problem]:
     names = [leg.name for leg in legs]
     if not legs:
-        yield "long", "A strategy needs a long leg, a short leg or both."
+        yield "long", _("A strategy needs a long leg, a short leg or both.")
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield name, f"A strategy has one {name} leg."
+        yield name, _("A strategy has one %(leg)s leg.") % {"leg": name}
     if strategy.market == Market.SPOT and Leg.Name.SHORT in names:
-        yield "short", "Spot has no short leg: nothing can be sold there that is not owned."
+        yield "short", _("Spot has no short leg: nothing can be sold there that is not owned.")
 
 
 def _of_leg(strategy: Strategy, leg: Leg, instrument: Instrument | None) -> Iterator[Problem]:
     yield from _of_intervals(leg)
     if not 1 <= (leg.pyramiding or 0) <= MOST_PYRAMIDING:
-        yield "pyramiding", f"Must be from 1 to {MOST_PYRAMIDING}."
+        yield "pyramiding", _("Must be from 1 to %(most)s.") % {"most": MOST_PYRAMIDING}
     if leg.margin_mode not in Leg.Margin.values:
-        yield "margin_mode", f"Must be one of {', '.join(Leg.Margin.values)}."
+        yield "margin_mode", _("Must be one of %(values)s.") % {"values": ", ".join(Leg.Margin.values)}
     yield from _of_leverage(strategy, leg, instrument)
     yield from _of_sizing(leg)
     yield from _of_floors(leg, instrument)
@@ -167,22 +180,30 @@ def _of_intervals(leg: Leg) -> Iterator[Problem]:
     allowed = ", ".join(INTERVALS)
     for name in ("entry_interval", "close_interval"):
         if getattr(leg, name) not in INTERVALS:
-            yield name, f"{getattr(leg, name)!r} is no interval: take one of {allowed}."
+            yield (
+                name,
+                _("%(value)s is no interval: take one of %(allowed)s.")
+                % {"value": repr(getattr(leg, name)), "allowed": allowed},
+            )
     for name in ("entry_confirmation_interval", "close_confirmation_interval"):
         if getattr(leg, name) not in ("", *INTERVALS):
-            yield name, f"{getattr(leg, name)!r} is no interval: take one of {allowed}, or none for no gate."
+            yield (
+                name,
+                _("%(value)s is no interval: take one of %(allowed)s, or none for no gate.")
+                % {"value": repr(getattr(leg, name)), "allowed": allowed},
+            )
 
 
 def _of_leverage(strategy: Strategy, leg: Leg, instrument: Instrument | None) -> Iterator[Problem]:
     leverage = leg.leverage or 0
     if strategy.market == Market.SPOT:
         if leverage != 1:
-            yield "leverage", "Must be 1 on spot: nothing is borrowed there."
+            yield "leverage", _("Must be 1 on spot: nothing is borrowed there.")
         return
     most = _most_leverage(leg, instrument)
     if not 1 <= leverage <= most:
-        of_whom = f" for {instrument.symbol}" if instrument else ""
-        yield "leverage", f"Must be from 1 to {most}{of_whom}."
+        words = _("Must be from 1 to %(most)s for %(symbol)s.") if instrument else _("Must be from 1 to %(most)s.")
+        yield "leverage", words % {"most": most, "symbol": instrument.symbol if instrument else ""}
 
 
 def _most_leverage(leg: Leg, instrument: Instrument | None) -> int:
@@ -194,16 +215,23 @@ def _most_leverage(leg: Leg, instrument: Instrument | None) -> int:
 
 def _of_sizing(leg: Leg) -> Iterator[Problem]:
     if leg.sizing not in Leg.Sizing.values:
-        yield "sizing", f"Must be one of {', '.join(Leg.Sizing.values)}."
+        yield "sizing", _("Must be one of %(values)s.") % {"values": ", ".join(Leg.Sizing.values)}
     elif leg.size is None:
         if leg.sizing != Leg.Sizing.ALARM:
-            yield "size", f"Is needed for sizing by {leg.sizing}."
+            yield "size", _("Is needed for sizing by %(sizing)s.") % {"sizing": leg.sizing}
     elif leg.size <= 0:
-        yield "size", "Must be above zero."
+        yield "size", _("Must be above zero.")
     elif leg.sizing in (Leg.Sizing.EQUITY_PERCENT, Leg.Sizing.RISK_PERCENT) and leg.size > HUNDRED:
-        yield "size", f"Is a percent of the account's equity and must not be above 100; was {plain(leg.size)}."
+        yield (
+            "size",
+            _("Is a percent of the account's equity and must not be above 100; was %(size)s.")
+            % {"size": plain(leg.size)},
+        )
     if leg.sizing == Leg.Sizing.RISK_PERCENT and not (leg.stop_loss_per_order or leg.stop_loss_general):
-        yield "stop_loss_per_order", "Sizing by risk_percent needs a stop loss: the distance to it sets the quantity."
+        yield (
+            "stop_loss_per_order",
+            _("Sizing by risk_percent needs a stop loss: the distance to it sets the quantity."),
+        )
 
 
 def _of_floors(leg: Leg, instrument: Instrument | None) -> Iterator[Problem]:
@@ -212,7 +240,11 @@ def _of_floors(leg: Leg, instrument: Instrument | None) -> Iterator[Problem]:
         return
     if leg.sizing == Leg.Sizing.NOTIONAL and leg.size < instrument.min_notional:
         least = f"{plain(instrument.min_notional)} {instrument.quote_asset}"
-        yield "size", f"The smallest order in {instrument.symbol} is worth {least}; was {plain(leg.size)}."
+        yield (
+            "size",
+            _("The smallest order in %(symbol)s is worth %(least)s; was %(worth)s.")
+            % {"symbol": instrument.symbol, "least": least, "worth": plain(leg.size)},
+        )
     if leg.sizing == Leg.Sizing.QUANTITY:
         yield from _of_quantity(leg.size, instrument)
 
@@ -221,27 +253,46 @@ def _of_quantity(size: Decimal, instrument: Instrument) -> Iterator[Problem]:
     quantity = round_down(size, instrument.step_size)
     if quantity <= 0 or quantity < instrument.min_quantity:
         least = plain(max(instrument.min_quantity, instrument.step_size))
-        yield "size", f"The smallest order in {instrument.symbol} is {least}; was {plain(size)}."
+        yield (
+            "size",
+            _("The smallest order in %(symbol)s is %(least)s; was %(size)s.")
+            % {"symbol": instrument.symbol, "least": least, "size": plain(size)},
+        )
     elif instrument.market == Market.COINM and quantity * instrument.contract_size < instrument.min_notional:
         least, worth = plain(instrument.min_notional), plain(quantity * instrument.contract_size)
-        yield "size", f"The smallest order in {instrument.symbol} is worth {least}; was {worth}."
+        yield (
+            "size",
+            _("The smallest order in %(symbol)s is worth %(least)s; was %(worth)s.")
+            % {"symbol": instrument.symbol, "least": least, "worth": worth},
+        )
 
 
 def _of_stops(leg: Leg) -> Iterator[Problem]:
     for name in ("stop_loss_per_order", "stop_loss_general"):
         percent = getattr(leg, name)
         if percent is not None and not 0 < percent < HUNDRED:
-            yield name, f"Is a percent of the price and must be above 0 and below 100; was {plain(percent)}."
+            yield (
+                name,
+                _("Is a percent of the price and must be above 0 and below 100; was %(percent)s.")
+                % {"percent": plain(percent)},
+            )
     for name in ("take_profit_per_order", "take_profit_general"):
         percent = getattr(leg, name)
         if percent is not None and percent <= 0:
-            yield name, f"Is a percent of the price and must be above 0; was {plain(percent)}."
+            yield (
+                name,
+                _("Is a percent of the price and must be above 0; was %(percent)s.") % {"percent": plain(percent)},
+            )
         elif percent is not None and leg.name == Leg.Name.SHORT and percent >= HUNDRED:
-            yield name, f"Must be below 100 for a short: no price falls below zero; was {plain(percent)}."
+            yield (
+                name,
+                _("Must be below 100 for a short: no price falls below zero; was %(percent)s.")
+                % {"percent": plain(percent)},
+            )
 
 
 def _of_spot_pair(leg: Leg) -> Iterator[Problem]:
     """Refuse a stop and a target together on spot: an order locks its coins there, and they can be locked once."""
     for name in ("take_profit_per_order", "take_profit_general"):
         if getattr(leg, name) is not None and (leg.stop_loss_per_order or leg.stop_loss_general):
-            yield name, "Cannot stand beside a stop loss on spot: the exchange locks the coins for one of the two."
+            yield name, _("Cannot stand beside a stop loss on spot: the exchange locks the coins for one of the two.")

@@ -10,6 +10,7 @@ from functools import partial
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Prefetch, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from exchange.backoffice import without_secrets
 from exchange.bingx import BingX, KeyPermission
@@ -48,7 +49,7 @@ class Patient:
 
     @property
     def subject(self) -> str:
-        return f"account {self.account.name}"
+        return _("account %(name)s") % {"name": self.account.name}
 
     @property
     def places(self) -> list[Place]:
@@ -156,8 +157,8 @@ def judge_account(patient: Patient, answers: Answers | None) -> list[Finding]:
     """Judge an account; `answers` is None when the exchange did not answer in time."""
     found = list(judge_credentials(patient))
     if answers is None:
-        todo = "Examine again; when it stays, check this machine's way out to the exchange."
-        return [*found, unknown(patient.subject, "exchange_slow", "The exchange did not answer in time.", todo)]
+        todo = _("Examine again; when it stays, check this machine's way out to the exchange.")
+        return [*found, unknown(patient.subject, "exchange_slow", _("The exchange did not answer in time."), todo)]
     found.append(judge_clock(patient.subject, answers.offset))
     if answers.key is not None:
         found += judge_key(patient, answers.key)
@@ -170,27 +171,34 @@ def judge_credentials(patient: Patient) -> Iterator[Finding]:
     """Yield why the account cannot be asked or may not trade at all."""
     denial = above_ceiling(patient.account)
     if denial:
-        sentence = f"The account is {denial.facts['environment']}, above PELUSA_TRADING={denial.facts['ceiling']}."
-        todo = "Switch it off, or raise PELUSA_TRADING: until then none of its orders leaves, exits neither."
+        sentence = _("The account is %(environment)s, above PELUSA_TRADING=%(ceiling)s.") % {
+            "environment": denial.facts["environment"],
+            "ceiling": denial.facts["ceiling"],
+        }
+        todo = _("Switch it off, or raise PELUSA_TRADING: until then none of its orders leaves, exits neither.")
         yield danger(patient.subject, "above_ceiling", sentence, todo)
     if patient.is_unreadable:
-        sentence = "FIELD_ENCRYPTION_KEYS does not open its credentials."
-        todo = "Put the lost key back into FIELD_ENCRYPTION_KEYS, or enter key and secret again."
+        sentence = _("FIELD_ENCRYPTION_KEYS does not open its credentials.")
+        todo = _("Put the lost key back into FIELD_ENCRYPTION_KEYS, or enter key and secret again.")
         yield danger(patient.subject, "credentials_unreadable", sentence, todo)
     elif not (patient.key and patient.secret):
-        yield danger(patient.subject, "no_key", "The account has no API key.", "Enter key and secret in the account.")
+        yield danger(
+            patient.subject, "no_key", _("The account has no API key."), _("Enter key and secret in the account.")
+        )
 
 
 def judge_clock(subject: str, offset: timedelta | ExchangeError) -> Finding:
     """Judge how far the exchange's clock is ahead of ours: the fence of every order rests on it."""
     if isinstance(offset, ExchangeError):
-        todo = "Examine again; when it stays, check this machine's way out to the exchange."
-        return unknown(subject, "exchange_away", f"The exchange does not answer: {offset}.", todo)
-    told = f"The exchange's clock is {offset.total_seconds():+.3f} s from ours."
+        todo = _("Examine again; when it stays, check this machine's way out to the exchange.")
+        return unknown(
+            subject, "exchange_away", _("The exchange does not answer: %(offset)s.") % {"offset": offset}, todo
+        )
+    told = _("The exchange's clock is %(offset)s s from ours.") % {"offset": f"{offset.total_seconds():+.3f}"}
     if abs(offset) > TOLERANCE:
-        return danger(subject, "clock_off", f"{told} No entry is sent.", "Set this server's clock by NTP.")
+        return danger(subject, "clock_off", f"{told} " + _("No entry is sent."), _("Set this server's clock by NTP."))
     if abs(offset) > CLOCK_ADVICE:
-        return advice(subject, "clock_drifts", told, "Let NTP keep this server's clock.")
+        return advice(subject, "clock_drifts", told, _("Let NTP keep this server's clock."))
     return ok(subject, "clock", told)
 
 
@@ -199,71 +207,88 @@ def judge_key(patient: Patient, key: KeyReport | ExchangeError) -> list[Finding]
     if isinstance(key, ExchangeError):
         return [_judge_refusal(patient, key)]
     found = [*_of_permissions(patient, key.permissions), *_of_binding(patient, key)]
-    return found or [ok(patient.subject, "key", "The key may trade, may not withdraw, and is heard from here.")]
+    return found or [ok(patient.subject, "key", _("The key may trade, may not withdraw, and is heard from here."))]
 
 
 def _judge_refusal(patient: Patient, error: ExchangeError) -> Finding:
     subject = patient.subject
     if error.code == FOREIGN_ADDRESS:
-        todo = "Add the address that BingX names here to the key's list at BingX."
+        todo = _("Add the address that BingX names here to the key's list at BingX.")
         return danger(subject, "key_bound_elsewhere", str(error), todo)
     if isinstance(error, Refused) and error.code in KEY_CODES:
-        todo = "Make a key at BingX that may read and trade, and enter it in the account."
+        todo = _("Make a key at BingX that may read and trade, and enter it in the account.")
         return danger(subject, "key_refused", str(error), todo)
     if patient.account.environment != Account.Environment.LIVE:
-        todo = "Nothing: only play money is at stake. The key itself trades."
-        return advice(subject, "permissions_unread", f"What the key may do cannot be read: {error}.", todo)
-    todo = "Examine again; until then see at BingX that the key may not withdraw."
-    return unknown(subject, "permissions_unread", f"What the key may do cannot be read: {error}.", todo)
+        todo = _("Nothing: only play money is at stake. The key itself trades.")
+        return advice(
+            subject, "permissions_unread", _("What the key may do cannot be read: %(error)s.") % {"error": error}, todo
+        )
+    todo = _("Examine again; until then see at BingX that the key may not withdraw.")
+    return unknown(
+        subject, "permissions_unread", _("What the key may do cannot be read: %(error)s.") % {"error": error}, todo
+    )
 
 
 def _of_permissions(patient: Patient, may: Iterable[int]) -> Iterator[Finding]:
     may = frozenset(may)
     if KeyPermission.WITHDRAW in may:
-        sentence = "The key may withdraw money: Pelusa must never have such a key."
-        todo = "Delete it at BingX, make one without withdrawal, and enter that in the account."
+        sentence = _("The key may withdraw money: Pelusa must never have such a key.")
+        todo = _("Delete it at BingX, make one without withdrawal, and enter that in the account.")
         yield danger(patient.subject, "key_may_withdraw", sentence, todo)
     if may.intersection(MOVES_MONEY):
-        sentence = "The key may move money between accounts, which Pelusa never does."
-        yield advice(patient.subject, "key_may_transfer", sentence, "Take the transfer permissions away at BingX.")
+        sentence = _("The key may move money between accounts, which Pelusa never does.")
+        yield advice(patient.subject, "key_may_transfer", sentence, _("Take the transfer permissions away at BingX."))
     yield from _of_trading(patient, may)
 
 
 def _of_trading(patient: Patient, may: frozenset[int]) -> Iterator[Finding]:
     markets = {Market(each.market) for each in patient.strategies}
     needed = {
-        KeyPermission.READ: "read",
-        **({KeyPermission.SPOT_TRADE: "trade spot"} if Market.SPOT in markets else {}),
-        **({KeyPermission.PERPETUAL_TRADE: "trade perpetuals"} if markets - {Market.SPOT} else {}),
+        KeyPermission.READ: _("read"),
+        **({KeyPermission.SPOT_TRADE: _("trade spot")} if Market.SPOT in markets else {}),
+        **({KeyPermission.PERPETUAL_TRADE: _("trade perpetuals")} if markets - {Market.SPOT} else {}),
     }
     lacking = [words for permission, words in needed.items() if permission not in may]
     if lacking:
-        sentence = f"The key may not {' or '.join(lacking)}, and its strategies need that."
-        yield danger(patient.subject, "key_may_not_trade", sentence, "Give the key that permission at BingX.")
+        sentence = _("The key lacks a permission that its strategies need: %(lacking)s.") % {
+            "lacking": ", ".join(lacking)
+        }
+        yield danger(patient.subject, "key_may_not_trade", sentence, _("Give the key that permission at BingX."))
 
 
 def _of_binding(patient: Patient, key: KeyReport) -> Iterator[Finding]:
     if not key.addresses and patient.account.environment == Account.Environment.LIVE:
-        sentence = "The key works from everywhere: whoever steals it trades with it."
-        yield advice(patient.subject, "key_not_bound", sentence, "Bind it to this server's address at BingX.")
+        sentence = _("The key works from everywhere: whoever steals it trades with it.")
+        yield advice(patient.subject, "key_not_bound", sentence, _("Bind it to this server's address at BingX."))
 
 
 def judge_position_mode(patient: Patient, mode: PositionMode | ExchangeError) -> Finding:
     """Judge the exchange's position mode against what the strategies need."""
     subject = patient.subject
     if isinstance(mode, ExchangeError):
-        todo = "Examine again; without it no entry is sent."
-        return unknown(subject, "position_mode_unread", f"The position mode cannot be read: {mode}.", todo)
+        todo = _("Examine again; without it no entry is sent.")
+        return unknown(
+            subject, "position_mode_unread", _("The position mode cannot be read: %(mode)s.") % {"mode": mode}, todo
+        )
     torn = symbols_both_ways(patient.strategies) if mode is PositionMode.ONE_WAY else []
     if torn:
-        sentence = f"It is in one-way mode, and strategies go long and short in {', '.join(torn)}: they would net."
-        todo = "Set hedge mode at BingX while nothing is open, or give one direction an account of its own."
+        sentence = _("It is in one-way mode, and strategies go long and short in %(torn)s: they would net.") % {
+            "torn": ", ".join(torn)
+        }
+        todo = _("Set hedge mode at BingX while nothing is open, or give one direction an account of its own.")
         return danger(subject, "one_way_nets", sentence, todo)
     if mode.value != patient.account.position_mode:
-        sentence = f"It is in {mode.value} mode; here it says {patient.account.position_mode}."
-        todo = "Nothing, if you changed it: Pelusa reads it before the next order. Else set it back at BingX."
+        sentence = _("It is in %(mode)s mode; here it says %(position_mode)s.") % {
+            "mode": mode.value,
+            "position_mode": patient.account.position_mode,
+        }
+        todo = _("Nothing, if you changed it: Pelusa reads it before the next order. Else set it back at BingX.")
         return advice(subject, "position_mode_differs", sentence, todo)
-    return ok(subject, "position_mode", f"It is in {mode.value} mode, and its strategies can live with that.")
+    return ok(
+        subject,
+        "position_mode",
+        _("It is in %(mode)s mode, and its strategies can live with that.") % {"mode": mode.value},
+    )
 
 
 def symbols_both_ways(strategies: Iterable[Strategy]) -> list[str]:

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from time import monotonic
 from typing import TypeVar
 
+from django.utils import translation
+
 from exchange.decoding import Unreadable
 from exchange.errors import ExchangeError, NotSent, OutcomeUnknown
 
@@ -49,7 +51,14 @@ def ask_together(questions: Mapping[str, Callable[[], Answer]], seconds: float) 
     if not questions:
         return {}
     pool = ThreadPoolExecutor(min(len(questions), MOST_AT_ONCE), thread_name_prefix="doctor")
-    asked = {pool.submit(question): name for name, question in questions.items()}
+    # The threads would speak the language of the settings, not the asker's
+    language = translation.get_language()
+    asked = {pool.submit(_in_language, language, question): name for name, question in questions.items()}
     done, _late = wait(asked, timeout=seconds)
     pool.shutdown(wait=False, cancel_futures=True)
     return {name: future.result() for future, name in asked.items() if future in done}
+
+
+def _in_language(language: str | None, question: Callable[[], Answer]) -> Answer:
+    with translation.override(language):
+        return question()

@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from pelusa.checks import ISOLATION, STRICT
 from pelusa.doctor.findings import Finding, advice, danger, ok, unknown
@@ -47,22 +48,27 @@ def examine_databases() -> list[Finding]:
 
 
 def _examine(alias: str) -> Iterator[Finding]:
-    subject, connection = f"database {alias}", connections[alias]
+    subject, connection = _("database %(alias)s") % {"alias": alias}, connections[alias]
     try:
         connection.ensure_connection()
-        yield ok(subject, "database_answers", f"It answers ({connection.display_name}).")
+        yield ok(
+            subject, "database_answers", _("It answers (%(display_name)s).") % {"display_name": connection.display_name}
+        )
         yield from judge_server(subject, _ask(connection)) if connection.vendor == "mysql" else _on_sqlite(subject)
         yield _judge_migrations(subject, alias, _missing_migrations(connection))
     except InconsistentMigrationHistory:
-        todo = "Restore a dump of one moment, or ask who ran migrations by hand."
-        yield danger(subject, "migrations_inconsistent", "Its migrations were applied in an impossible order.", todo)
+        todo = _("Restore a dump of one moment, or ask who ran migrations by hand.")
+        yield danger(subject, "migrations_inconsistent", _("Its migrations were applied in an impossible order."), todo)
     except DatabaseError as error:
         # The error's text may hold an address or a user
         yield danger(
             subject,
             "database_away",
-            f"It does not answer as it should ({type(error).__name__}).",
-            "Start it, and check the database addresses of .env. Until then no alarm is stored and no order is sent.",
+            _("It does not answer as it should (%(error)s).") % {"error": type(error).__name__},
+            _(
+                "Start it, and check the database addresses of .env. Until then no alarm is stored and no order is"
+                " sent."
+            ),
         )
 
 
@@ -84,53 +90,75 @@ def judge_server(subject: str, server: Server) -> list[Finding]:
     found = [*_of_safety(subject, server), *_of_text(subject, server), *_of_time(subject, server)]
     if found:
         return found
-    return [ok(subject, "database_settings", "Strict mode, isolation, time zone and character set are right.")]
+    return [ok(subject, "database_settings", _("Strict mode, isolation, time zone and character set are right."))]
 
 
 def _of_safety(subject: str, server: Server) -> Iterator[Finding]:
     said = server.variables
     if not STRICT & set(said.get("sql_mode", "").upper().split(",")):
-        sentence = "It is not in strict mode: it would store other numbers than were sent."
-        yield danger(subject, "not_strict", sentence, "Let nobody override sql_mode; add STRICT_TRANS_TABLES to it.")
+        sentence = _("It is not in strict mode: it would store other numbers than were sent.")
+        yield danger(subject, "not_strict", sentence, _("Let nobody override sql_mode; add STRICT_TRANS_TABLES to it."))
     isolation = said.get("transaction_isolation") or said.get("tx_isolation") or "?"
     if isolation.upper() != ISOLATION:
-        sentence = f"It isolates by {isolation}, not {ISOLATION}: workers would block each other without end."
-        yield danger(subject, "wrong_isolation", sentence, f"Set transaction-isolation={ISOLATION} on the server.")
+        sentence = _("It isolates by %(isolation)s, not %(wanted)s: workers would block each other without end.") % {
+            "isolation": isolation,
+            "wanted": ISOLATION,
+        }
+        yield danger(
+            subject,
+            "wrong_isolation",
+            sentence,
+            _("Set transaction-isolation=%(isolation)s on the server.") % {"isolation": ISOLATION},
+        )
     if said.get("innodb_flush_log_at_trx_commit", "1") != "1":
-        sentence = "A commit may be lost in a power cut: innodb_flush_log_at_trx_commit is not 1."
-        yield danger(subject, "commits_not_durable", sentence, "Set innodb_flush_log_at_trx_commit=1 on the server.")
+        sentence = _("A commit may be lost in a power cut: innodb_flush_log_at_trx_commit is not 1.")
+        yield danger(subject, "commits_not_durable", sentence, _("Set innodb_flush_log_at_trx_commit=1 on the server."))
     if said.get("read_only", "OFF").upper() not in ("OFF", "0"):
-        yield danger(subject, "read_only", "It is read-only.", "Connect to the primary, or switch read_only off.")
+        yield danger(subject, "read_only", _("It is read-only."), _("Connect to the primary, or switch read_only off."))
 
 
 def _of_text(subject: str, server: Server) -> Iterator[Finding]:
     names = ("character_set_client", "character_set_connection", "character_set_results", "character_set_database")
     wrong = {name: server.variables[name] for name in names if server.variables.get(name, CHARSET) != CHARSET}
     if wrong:
-        told = ", ".join(f"{name} is {value}" for name, value in wrong.items())
-        todo = f"ALTER DATABASE … CHARACTER SET {CHARSET}, and set character-set-server={CHARSET}."
-        yield danger(subject, "wrong_charset", f"An alarm's text may not fit: {told}, not {CHARSET}.", todo)
+        told = ", ".join(f"{name}={value}" for name, value in wrong.items())
+        todo = f"ALTER DATABASE … CHARACTER SET {CHARSET}; character-set-server={CHARSET}"
+        yield danger(
+            subject,
+            "wrong_charset",
+            _("An alarm's text may not fit: %(told)s, not %(charset)s.") % {"told": told, "charset": CHARSET},
+            todo,
+        )
     if server.odd_tables:
         shown = ", ".join(server.odd_tables[:SHOWN]) + (", …" if len(server.odd_tables) > SHOWN else "")
-        todo = f"ALTER TABLE … ENGINE=InnoDB, CONVERT TO CHARACTER SET {CHARSET}."
-        yield danger(subject, "odd_tables", f"Tables that are not InnoDB in {CHARSET}: {shown}.", todo)
+        todo = f"ALTER TABLE … ENGINE=InnoDB, CONVERT TO CHARACTER SET {CHARSET}"
+        yield danger(
+            subject,
+            "odd_tables",
+            _("Tables that are not InnoDB in %(charset)s: %(shown)s.") % {"charset": CHARSET, "shown": shown},
+            todo,
+        )
 
 
 def _of_time(subject: str, server: Server) -> Iterator[Finding]:
     if server.zone_offset:
         hours = server.zone_offset / timedelta(hours=1)
-        sentence = f"Its sessions are {hours:+g} h from UTC: what you ask it by hand shows other times than Pelusa."
-        yield advice(subject, "wrong_time_zone", sentence, "Set default-time-zone='+00:00' on the server.")
+        sentence = _(
+            "Its sessions are %(hours)s h from UTC: what you ask it by hand shows other times than Pelusa."
+        ) % {"hours": f"{hours:+g}"}
+        yield advice(subject, "wrong_time_zone", sentence, _("Set default-time-zone='+00:00' on the server."))
     if abs(server.clock_offset) > CLOCK_TOLERANCE:
-        sentence = f"Its clock is {server.clock_offset.total_seconds():+.1f} s from this machine's."
-        yield advice(subject, "database_clock", sentence, "Set both clocks by NTP.")
+        sentence = _("Its clock is %(clock_offset)s s from this machine's.") % {
+            "clock_offset": f"{server.clock_offset.total_seconds():+.1f}"
+        }
+        yield advice(subject, "database_clock", sentence, _("Set both clocks by NTP."))
 
 
 def _on_sqlite(subject: str) -> list[Finding]:
     if settings.PELUSA_TRADING != "live":
         return []
-    todo = "Use MySQL or MariaDB for more than a trial."
-    return [advice(subject, "real_money_on_sqlite", "Real money is kept in an SQLite file.", todo)]
+    todo = _("Use MySQL or MariaDB for more than a trial.")
+    return [advice(subject, "real_money_on_sqlite", _("Real money is kept in an SQLite file."), todo)]
 
 
 def _missing_migrations(connection: BaseDatabaseWrapper) -> list[str]:
@@ -142,13 +170,15 @@ def _missing_migrations(connection: BaseDatabaseWrapper) -> list[str]:
 
 def _judge_migrations(subject: str, alias: str, missing: list[str]) -> Finding:
     if not missing:
-        return ok(subject, "migrated", "Its tables are those of this version.")
+        return ok(subject, "migrated", _("Its tables are those of this version."))
     shown = ", ".join(missing[:SHOWN]) + (", …" if len(missing) > SHOWN else "")
-    sentence = f"{len(missing)} migrations are missing: {shown}."
-    return danger(subject, "migrations_missing", sentence, "Run `manage.py prepare`, then restart every process.")
+    sentence = _("%(missing)s migrations are missing: %(shown)s.") % {"missing": len(missing), "shown": shown}
+    return danger(subject, "migrations_missing", sentence, _("Run `manage.py prepare`, then restart every process."))
 
 
 def unread(error: DatabaseError) -> Finding:
     """Say that accounts and strategies could not be looked at."""
-    sentence = f"Accounts and strategies were not examined: their rows cannot be read ({type(error).__name__})."
-    return unknown("databases", "rows_unread", sentence, "Put the databases right first, then examine again.")
+    sentence = _("Accounts and strategies were not examined: their rows cannot be read (%(error)s).") % {
+        "error": type(error).__name__
+    }
+    return unknown("databases", "rows_unread", sentence, _("Put the databases right first, then examine again."))

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.utils.translation import gettext as _
 
 from exchange.types import Market
 from pelusa.doctor import accounts, databases, machine, proxy, queue, strategies, webhook
@@ -17,7 +18,6 @@ from pelusa.doctor.strategies import Case
 
 # For all that is asked over the network together; the databases have time-outs of their own
 SECONDS = 15.0
-IN_TIME = "It did not answer in time."
 
 
 def examine(url: str = "") -> list[Finding]:
@@ -57,8 +57,12 @@ def _of_others(url: str, answers: dict[str, Any]) -> list[Finding]:
         found.append(webhook.not_tried(settings.PELUSA_TRADING == "live"))
     subjects = [webhook.SUBJECT, proxy.SUBJECT, queue.SUBJECT] if url else [queue.SUBJECT]
     for subject in subjects:
-        found += answers.get(subject) or [unknown(subject, "no_answer_in_time", IN_TIME, "Examine again.")]
+        found += answers.get(subject) or [_silent(subject)]
     return found
+
+
+def _silent(subject: str) -> Finding:
+    return unknown(subject, "no_answer_in_time", _("It did not answer in time."), _("Examine again."))
 
 
 def _judge_lists(patients: list[Patient]) -> list[Finding]:
@@ -69,7 +73,7 @@ def _judge_lists(patients: list[Patient]) -> list[Finding]:
 
 def _of_accounts(patients: list[tuple[Patient, list[Case]]], answers: dict[str, Any]) -> list[Finding]:
     if not patients:
-        return [advice("accounts", "no_account", "There is no active account.", "Make one in the back office.")]
+        return [advice("accounts", "no_account", _("There is no active account."), _("Make one in the back office."))]
     found: list[Finding] = []
     for patient, cases in patients:
         found += _of_account(patient, cases, answers.get(patient.subject))
@@ -95,4 +99,4 @@ def examine_account(account_id: int, seconds: float = SECONDS) -> list[Finding]:
 
 
 def _no_strategy() -> Finding:
-    return ok("strategies", "no_strategy", "No strategy is active: no alarm opens anything.")
+    return ok("strategies", "no_strategy", _("No strategy is active: no alarm opens anything."))

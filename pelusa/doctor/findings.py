@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
 # No key, no password and no secret is ever a part of a finding: it is printed, mailed and pasted into tickets.
 SAFE, NOT_SAFE, NOT_KNOWN = 0, 1, 2
 
@@ -57,14 +60,21 @@ def verdict(findings: Iterable[Finding]) -> str:
     levels = [finding.level for finding in findings]
     dangers, unknowns, pieces = (levels.count(each) for each in (Level.DANGER, Level.UNKNOWN, Level.ADVICE))
     if dangers:
-        return f"Trading is NOT safe: {_count(dangers, 'danger')}."
+        words = ngettext("Trading is NOT safe: %(count)s danger.", "Trading is NOT safe: %(count)s dangers.", dangers)
+        return words % {"count": dangers}
     if unknowns:
-        return f"Nobody can say whether trading is safe: {_count(unknowns, 'check')} could not be made."
-    return f"Trading is safe; {_count(pieces, 'piece')} of advice." if pieces else "Trading is safe."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+        words = ngettext(
+            "Nobody can say whether trading is safe: %(count)s check could not be made.",
+            "Nobody can say whether trading is safe: %(count)s checks could not be made.",
+            unknowns,
+        )
+        return words % {"count": unknowns}
+    if pieces:
+        words = ngettext(
+            "Trading is safe; %(count)s piece of advice.", "Trading is safe; %(count)s pieces of advice.", pieces
+        )
+        return words % {"count": pieces}
+    return _("Trading is safe.")
 
 
 def by_subject(findings: Iterable[Finding]) -> dict[str, list[Finding]]:

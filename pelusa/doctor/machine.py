@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import ERROR, WARNING, CheckMessage, run_checks
+from django.utils.translation import gettext as _
 
 from operations.killswitch import all_switches, halt
 from pelusa.doctor.findings import Finding, advice, danger, ok, unknown
@@ -33,20 +34,22 @@ def judge_checks(messages: Iterable[CheckMessage]) -> list[Finding]:
     """Turn what Django's check says into findings."""
     told = [each for each in messages if each.level >= WARNING and each.id not in TOLD_ELSEWHERE]
     if not told:
-        return [ok(SUBJECT, "settings", "Django's check has nothing to say about the settings.")]
+        return [ok(SUBJECT, "settings", _("Django's check has nothing to say about the settings."))]
     return [_from_check(each) for each in told]
 
 
 def _from_check(message: CheckMessage) -> Finding:
     make = danger if message.level >= ERROR else advice
-    return make(SUBJECT, f"check_{message.id}", message.msg, message.hint or "See `manage.py check`.")
+    return make(SUBJECT, f"check_{message.id}", message.msg, message.hint or _("See `manage.py check`."))
 
 
 def judge_secret_key(key: str) -> Iterator[Finding]:
     """Complain of a SECRET_KEY that can be guessed: whoever knows it is anybody in the back office."""
     if len(key) < SHORTEST_KEY or len(set(key)) < FEWEST_CHARACTERS or "insecure" in key.lower():
-        todo = "Take one from `openssl rand -hex 32`, or leave it out: one is made under var/. Everybody logs in again."
-        yield danger(SUBJECT, "weak_secret_key", "SECRET_KEY can be guessed: sessions can be forged.", todo)
+        todo = _(
+            "Take one from `openssl rand -hex 32`, or leave it out: one is made under var/. Everybody logs in again."
+        )
+        yield danger(SUBJECT, "weak_secret_key", _("SECRET_KEY can be guessed: sessions can be forged."), todo)
 
 
 def _of_files() -> Iterator[Finding]:
@@ -55,7 +58,10 @@ def _of_files() -> Iterator[Finding]:
     make = danger if settings.PELUSA_TRADING == "live" else advice
     for path in open_to_others:
         yield make(
-            SUBJECT, "secret_file_open", f"Others on this machine may read {path.name}.", f"chmod 600 {path.name}"
+            SUBJECT,
+            "secret_file_open",
+            _("Others on this machine may read %(name)s.") % {"name": path.name},
+            f"chmod 600 {path.name}",
         )
 
 
@@ -76,41 +82,46 @@ def _of_disk(name: str, folder: Path) -> Finding:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        sentence = f"The disk of {name} cannot be looked at ({error.strerror})."
-        return unknown(SUBJECT, "disk_unread", sentence, "Make the folder, readable by Pelusa's user.")
+        sentence = _("The disk of %(name)s cannot be looked at (%(error)s).") % {"name": name, "error": error.strerror}
+        return unknown(SUBJECT, "disk_unread", sentence, _("Make the folder, readable by Pelusa's user."))
     return judge_disk(name, free)
 
 
 def judge_disk(name: str, free: int) -> Finding:
     """Judge the free bytes of the disk that holds a folder of ours."""
-    told = f"{free / 1024**3:.1f} GiB are free on the disk of {name}."
+    told = _("%(free)s GiB are free on the disk of %(name)s.") % {"free": f"{free / 1024**3:.1f}", "name": name}
     if free < EMPTY_BYTES:
-        return danger(SUBJECT, "disk_full", told, "Free some now: a database that cannot write stores no alarm.")
+        return danger(SUBJECT, "disk_full", told, _("Free some now: a database that cannot write stores no alarm."))
     if free < LOW_BYTES:
-        return advice(SUBJECT, "disk_low", told, "Free some, or get a larger disk.")
+        return advice(SUBJECT, "disk_low", told, _("Free some, or get a larger disk."))
     return ok(SUBJECT, "disk", told)
 
 
 def _of_log(path: Path | None) -> Finding:
     if path is None:
-        return ok(SUBJECT, "log", "The log goes to the console only.")
+        return ok(SUBJECT, "log", _("The log goes to the console only."))
     try:
         with Path(path).open("ab"):
-            return ok(SUBJECT, "log", "The log can be written.")
+            return ok(SUBJECT, "log", _("The log can be written."))
     except OSError as error:
-        todo = "Give Pelusa's user the folder of LOG_FILE, or set LOG_FILE to another."
-        return danger(SUBJECT, "log_unwritable", f"The log cannot be written ({error.strerror}).", todo)
+        todo = _("Give Pelusa's user the folder of LOG_FILE, or set LOG_FILE to another.")
+        return danger(
+            SUBJECT,
+            "log_unwritable",
+            _("The log cannot be written (%(error)s).") % {"error": error.strerror},
+            todo,
+        )
 
 
 def examine_brakes() -> list[Finding]:
     """Say which brakes are on; raises `DatabaseError`."""
     found = []
     if outside := halt():
-        sentence = f"Entries are stopped by {outside.by}; exits go on."
-        found.append(advice(SUBJECT, "halted", sentence, "Remove it when you want entries again."))
+        sentence = _("Entries are stopped by %(by)s; exits go on.") % {"by": outside.by}
+        found.append(advice(SUBJECT, "halted", sentence, _("Remove it when you want entries again.")))
     for switch in all_switches():
         if switch.is_on:
-            whose = switch.account.name if switch.account else "all accounts"
-            sentence = f"The kill switch of {whose} is on: entries are denied; exits go on."
-            found.append(advice(SUBJECT, "kill_switch_on", sentence, "An operator may release it when all is well."))
+            whose = switch.account.name if switch.account else _("all accounts")
+            sentence = _("The kill switch of %(whose)s is on: entries are denied; exits go on.") % {"whose": whose}
+            found.append(advice(SUBJECT, "kill_switch_on", sentence, _("An operator may release it when all is well.")))
     return found

@@ -15,6 +15,16 @@ from pelusa.doctor.findings import SAFE, Level, by_subject, exit_status, verdict
 # Traders and operators: who is told that something is wrong must be able to stop it
 PERMISSION = "operations.pull_killswitch"
 COLOURS = {Level.OK: "success", Level.ADVICE: "info", Level.UNKNOWN: "warning", Level.DANGER: "danger"}
+SUBJECTS = {
+    "machine": _("This machine"),
+    "databases": _("Databases"),
+    "queue": _("Queue"),
+    "webhook": _("Webhook"),
+    "proxy": _("Proxy"),
+    "instruments": _("Instruments"),
+    "accounts": _("Accounts"),
+    "strategies": _("Strategies"),
+}
 WORDS = {Level.OK: _("OK"), Level.ADVICE: _("Advice"), Level.UNKNOWN: _("Unknown"), Level.DANGER: _("Danger")}
 
 
@@ -24,7 +34,7 @@ def doctor(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     found = examine(address_of(request))
     lines = [
-        (subject, [(WORDS[each.level], COLOURS[each.level], each) for each in group])
+        (SUBJECTS.get(subject, subject), [(WORDS[each.level], COLOURS[each.level], each) for each in group])
         for subject, group in by_subject(found).items()
     ]
     context: dict[str, Any] = admin.site.each_context(request) | {

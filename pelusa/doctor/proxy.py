@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import requests
 from django.conf import settings
 from django.core.signing import BadSignature, TimestampSigner
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -79,8 +80,15 @@ def ask_proxy(url: str) -> list[Finding]:
     """Ask our own public address what it sees; no database is touched."""
     seen = _ask(url)
     if isinstance(seen, str):
-        todo = "Run the doctor where Pelusa runs, with the same SECRET_KEY, once the webhook is reached."
-        return [unknown(SUBJECT, "proxy_unseen", f"Which address the proxy presents is not known: {seen}.", todo)]
+        todo = _("Run the doctor where Pelusa runs, with the same SECRET_KEY, once the webhook is reached.")
+        return [
+            unknown(
+                SUBJECT,
+                "proxy_unseen",
+                _("Which address the proxy presents is not known: %(seen)s.") % {"seen": seen},
+                todo,
+            )
+        ]
     return judge_seen(url, seen, settings.TRUSTED_PROXIES)
 
 
@@ -90,9 +98,13 @@ def _ask(url: str) -> Seen | str:
         session.trust_env = False
         try:
             answer = session.get(f"{url}{PATH}", headers={HEADER: new_pass()}, timeout=TIMEOUTS, allow_redirects=False)
-            return _read(answer.json()) if answer.status_code == 200 else f"{PATH} answered HTTP {answer.status_code}"
+            return (
+                _read(answer.json())
+                if answer.status_code == 200
+                else _("%(path)s answered HTTP %(status_code)s") % {"path": PATH, "status_code": answer.status_code}
+            )
         except (requests.RequestException, ValueError, LookupError, TypeError) as error:
-            return f"{PATH} was not answered ({type(error).__name__})"
+            return _("%(path)s was not answered (%(error)s)") % {"path": PATH, "error": type(error).__name__}
 
 
 def _read(body: Any) -> Seen:
@@ -103,24 +115,26 @@ def _read(body: Any) -> Seen:
 def judge_seen(url: str, seen: Seen, trusted: Sequence[Network]) -> list[Finding]:
     """Return whether callers are told apart, and the exact line to paste when they are not."""
     if any(network.prefixlen == 0 for network in trusted):
-        sentence = "TRUSTED_PROXIES names everybody: whoever calls may choose his own address."
-        return [danger(SUBJECT, "everybody_trusted", sentence, "Name your own proxies only.")]
+        sentence = _("TRUSTED_PROXIES names everybody: whoever calls may choose his own address.")
+        return [danger(SUBJECT, "everybody_trusted", sentence, _("Name your own proxies only."))]
     return [_judge_chain(url, seen, trusted), *_judge_tls(url, seen)]
 
 
 def _judge_chain(url: str, seen: Seen, trusted: Sequence[Network]) -> Finding:
     peer = parse_address(seen.peer)
     if peer is None:
-        todo = "Let gunicorn listen on an address and port, not on a Unix socket."
-        return danger(SUBJECT, "no_peer", "The peer has no address: nobody can be told from anybody.", todo)
+        todo = _("Let gunicorn listen on an address and port, not on a Unix socket.")
+        return danger(SUBJECT, "no_peer", _("The peer has no address: nobody can be told from anybody."), todo)
     if not (seen.forwarded_for or "").strip():
         return _without_chain(url, peer)
     entries = [entry.strip() for entry in (seen.forwarded_for or "").split(",")][-LONGEST_CHAIN:]
     hops = [(entry, parse_address(entry)) for entry in entries]
     unread = next((entry for entry, address in hops if address is None), None)
     if unread is not None:
-        sentence = f"A proxy writes {unread[:SHOWN]!r} into X-Forwarded-For, which is no address."
-        return danger(SUBJECT, "unreadable_hop", sentence, "Let it write the caller's bare address, without a port.")
+        sentence = _("A proxy writes %(unread)s into X-Forwarded-For, which is no address.") % {
+            "unread": repr(unread[:SHOWN])
+        }
+        return danger(SUBJECT, "unreadable_hop", sentence, _("Let it write the caller's bare address, without a port."))
     proxies = [address for _entry, address in hops[1:] if address is not None] + [peer]
     return _judge_proxies(proxies, trusted)
 
@@ -129,9 +143,11 @@ def _judge_proxies(proxies: Sequence[Address], trusted: Sequence[Network]) -> Fi
     told = ", ".join(map(str, dict.fromkeys(proxies)))
     missing = [address for address in dict.fromkeys(proxies) if not is_in(address, trusted)]
     if not missing:
-        return ok(SUBJECT, "proxy_trusted", f"The proxy presents {told}, which is trusted.")
-    sentence = f"The proxy presents {told}, which is not trusted: every caller seems to come from there."
-    todo = f"Paste into .env and restart the web process: {line_to_paste(missing, trusted)}"
+        return ok(SUBJECT, "proxy_trusted", _("The proxy presents %(told)s, which is trusted.") % {"told": told})
+    sentence = _("The proxy presents %(told)s, which is not trusted: every caller seems to come from there.") % {
+        "told": told
+    }
+    todo = _("Paste into .env and restart the web process: %(line)s") % {"line": line_to_paste(missing, trusted)}
     return danger(SUBJECT, "proxy_untrusted", sentence, todo)
 
 
@@ -143,18 +159,20 @@ def line_to_paste(missing: Sequence[Address], trusted: Sequence[Network]) -> str
 def _without_chain(url: str, peer: Address) -> Finding:
     """Judge a question that no proxy spoke for; TLS proves that there is one, for we speak none."""
     if urlsplit(url).scheme == "https":
-        sentence = f"The proxy presents {peer} and does not say for whom: every caller seems to come from there."
-        todo = "Let it set X-Forwarded-For (nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;)."
-        return danger(SUBJECT, "proxy_says_nothing", sentence, f"{todo} Then examine again.")
-    return ok(SUBJECT, "no_proxy", f"No proxy stands between: the caller is seen as {peer}.")
+        sentence = _(
+            "The proxy presents %(peer)s and does not say for whom: every caller seems to come from there."
+        ) % {"peer": peer}
+        todo = _("Let it set X-Forwarded-For (nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;).")
+        return danger(SUBJECT, "proxy_says_nothing", sentence, f"{todo} " + _("Then examine again."))
+    return ok(SUBJECT, "no_proxy", _("No proxy stands between: the caller is seen as %(peer)s.") % {"peer": peer})
 
 
 def _judge_tls(url: str, seen: Seen) -> list[Finding]:
     if urlsplit(url).scheme != "https" or seen.is_secure:
         return []
     if not settings.BEHIND_TLS:
-        sentence = "A proxy ends TLS, and BEHIND_TLS is off: cookies may travel in the open."
-        return [advice(SUBJECT, "behind_tls_off", sentence, "Set BEHIND_TLS=on.")]
-    sentence = "The proxy does not say that the caller used https: the back office redirects for ever."
-    todo = "Let it set X-Forwarded-Proto (nginx: proxy_set_header X-Forwarded-Proto $scheme;)."
+        sentence = _("A proxy ends TLS, and BEHIND_TLS is off: cookies may travel in the open.")
+        return [advice(SUBJECT, "behind_tls_off", sentence, _("Set BEHIND_TLS=on."))]
+    sentence = _("The proxy does not say that the caller used https: the back office redirects for ever.")
+    todo = _("Let it set X-Forwarded-Proto (nginx: proxy_set_header X-Forwarded-Proto $scheme;).")
     return [advice(SUBJECT, "no_forwarded_proto", sentence, todo)]

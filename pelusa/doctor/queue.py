@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from celery import current_app
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django_celery_beat.models import PeriodicTask
 from kombu.exceptions import OperationalError
 
@@ -43,10 +44,12 @@ def ask_queue() -> list[Finding]:
         ask_broker()
     except (OperationalError, OSError) as error:
         # The error's text may hold a password
-        todo = "Start Redis (`make run` starts an embedded broker), and check CELERY_BROKER_URL."
-        sentence = f"The broker does not answer ({type(error).__name__}): no alarm is routed and no stop is kept."
+        todo = _("Start Redis (`make run` starts an embedded broker), and check CELERY_BROKER_URL.")
+        sentence = _("The broker does not answer (%(error)s): no alarm is routed and no stop is kept.") % {
+            "error": type(error).__name__
+        }
         return [danger(SUBJECT, "broker_away", sentence, todo)]
-    return [ok(SUBJECT, "broker_answers", "The broker answers."), _ask_workers()]
+    return [ok(SUBJECT, "broker_answers", _("The broker answers.")), _ask_workers()]
 
 
 def _ask_workers() -> Finding:
@@ -54,12 +57,12 @@ def _ask_workers() -> Finding:
         with current_app.connection_for_write(transport_options=BROKER_OPTIONS) as connection:
             answers = current_app.control.ping(timeout=WORKER_SECONDS, connection=connection)
     except (OperationalError, OSError) as error:
-        sentence = f"The workers could not be asked ({type(error).__name__})."
-        return unknown(SUBJECT, "workers_unasked", sentence, "Examine again; look at the broker if it stays.")
+        sentence = _("The workers could not be asked (%(error)s).") % {"error": type(error).__name__}
+        return unknown(SUBJECT, "workers_unasked", sentence, _("Examine again; look at the broker if it stays."))
     if answers:
-        return ok(SUBJECT, "worker_answers", f"{len(answers)} workers answer.")
-    sentence = "No worker answers: alarms are stored, and nothing trades on them."
-    return danger(SUBJECT, "no_worker", sentence, "Start it: `make run`, or `docker compose up -d worker`.")
+        return ok(SUBJECT, "worker_answers", _("%(answers)s workers answer.") % {"answers": len(answers)})
+    sentence = _("No worker answers: alarms are stored, and nothing trades on them.")
+    return danger(SUBJECT, "no_worker", sentence, _("Start it: `make run`, or `docker compose up -d worker`."))
 
 
 def read_traces() -> Traces:
@@ -93,36 +96,46 @@ def judge_traces(traces: Traces, now: datetime | None = None) -> list[Finding]:
 
 def _judge_beat(traces: Traces, now: datetime) -> Finding:
     seen = traces.rang_at
-    todo = "Start exactly one: `make run`, or `docker compose up -d beat`."
+    todo = _("Start exactly one: `make run`, or `docker compose up -d beat`.")
     if seen is None:
-        return danger(SUBJECT, "no_beat", "Beat never ran here: lost bells and stops are not swept.", todo)
+        return danger(SUBJECT, "no_beat", _("Beat never ran here: lost bells and stops are not swept."), todo)
     if now - seen > IDLE:
-        sentence = f"Beat rang nothing since {seen:%Y-%m-%d %H:%M:%S} UTC: lost bells and stops are not swept."
+        sentence = _("Beat rang nothing since %(seen)s UTC: lost bells and stops are not swept.") % {
+            "seen": f"{seen:%Y-%m-%d %H:%M:%S}"
+        }
         return danger(SUBJECT, "no_beat", sentence, todo)
-    return ok(SUBJECT, "beat_runs", f"Beat rang at {seen:%H:%M:%S} UTC.")
+    return ok(SUBJECT, "beat_runs", _("Beat rang at %(seen)s UTC.") % {"seen": f"{seen:%H:%M:%S}"})
 
 
 def _judge_worker(traces: Traces, now: datetime) -> Iterator[Finding]:
     """Say that a worker lives and takes nothing; that none lives is found by asking through the broker, at once."""
     lives = traces.lives_at is not None and now - traces.lives_at <= AWAY
     if lives and traces.took_at and now - traces.took_at > IDLE:
-        sentence = f"A worker lives, but took nothing from the queue since {traces.took_at:%Y-%m-%d %H:%M:%S} UTC."
-        yield danger(SUBJECT, "worker_idle", sentence, "Look at its log and at beat's; start it again.")
+        sentence = _("A worker lives, but took nothing from the queue since %(took_at)s UTC.") % {
+            "took_at": f"{traces.took_at:%Y-%m-%d %H:%M:%S}"
+        }
+        yield danger(SUBJECT, "worker_idle", sentence, _("Look at its log and at beat's; start it again."))
 
 
 def _judge_schedules(traces: Traces) -> Iterator[Finding]:
     if traces.switched_off:
-        sentence = f"Schedules are switched off: {', '.join(traces.switched_off)}."
-        yield danger(SUBJECT, "schedule_off", sentence, "Switch them on in the back office under Schedules.")
+        sentence = _("Schedules are switched off: %(switched_off)s.") % {"switched_off": ", ".join(traces.switched_off)}
+        yield danger(SUBJECT, "schedule_off", sentence, _("Switch them on in the back office under Schedules."))
     if traces.not_installed and traces.rang_at:
-        sentence = f"Schedules are not stored: {', '.join(traces.not_installed)}."
-        yield danger(SUBJECT, "schedule_missing", sentence, "Restart beat: it stores those of this version.")
+        sentence = _("Schedules are not stored: %(not_installed)s.") % {
+            "not_installed": ", ".join(traces.not_installed)
+        }
+        yield danger(SUBJECT, "schedule_missing", sentence, _("Restart beat: it stores those of this version."))
 
 
 def _judge_waiting(traces: Traces, now: datetime) -> Iterator[Finding]:
     if traces.oldest_waiting and now - traces.oldest_waiting > LONGEST_WAIT:
-        sentence = f"An alarm of {traces.oldest_waiting:%Y-%m-%d %H:%M:%S} UTC still waits to be routed."
-        yield danger(SUBJECT, "alarms_wait", sentence, "Look at the worker's log; it should have been routed long ago.")
+        sentence = _("An alarm of %(oldest_waiting)s UTC still waits to be routed.") % {
+            "oldest_waiting": f"{traces.oldest_waiting:%Y-%m-%d %H:%M:%S}"
+        }
+        yield danger(
+            SUBJECT, "alarms_wait", sentence, _("Look at the worker's log; it should have been routed long ago.")
+        )
     elif traces.oldest_waiting and now < traces.oldest_waiting:
-        sentence = "An alarm was stored in the future: this machine's clock was set back."
-        yield advice(SUBJECT, "clock_set_back", sentence, "Let NTP slew the clock instead of setting it.")
+        sentence = _("An alarm was stored in the future: this machine's clock was set back.")
+        yield advice(SUBJECT, "clock_set_back", sentence, _("Let NTP slew the clock instead of setting it."))

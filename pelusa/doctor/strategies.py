@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from exchange.errors import ExchangeError
 from exchange.types import LeverageReport, Market
@@ -58,7 +59,9 @@ def _case(patient: Patient, strategy: Strategy) -> Case:
     held = Operation.objects.filter(account_id=patient.account.pk, market=strategy.market, symbol=stored)
     remembered = Remembered(lane, held.filter(status__in=Operation.LIVE).exists())
     found = find(strategy.ticker, strategy.market)
-    return Case(strategy, legs, f"strategy {strategy.name}", found.instrument, complaints, remembered)
+    return Case(
+        strategy, legs, _("strategy %(name)s") % {"name": strategy.name}, found.instrument, complaints, remembered
+    )
 
 
 def read_list_age(places: Iterable[Place]) -> dict[Market, datetime | None]:
@@ -70,11 +73,16 @@ def read_list_age(places: Iterable[Place]) -> dict[Market, datetime | None]:
 def judge_lists(ages: Mapping[Market, datetime | None], now: datetime | None = None) -> Iterator[Finding]:
     """Complain of lists of instruments that are old: minimums and halts may have changed."""
     now = now or timezone.now()
-    todo = "Look at beat and the worker: they read it every hour."
+    todo = _("Look at beat and the worker: they read it every hour.")
     for market, read_at in ages.items():
         if read_at is None or now - read_at > LIST_KEPT_FOR:
-            when = f"since {read_at:%Y-%m-%d %H:%M} UTC" if read_at else "ever"
-            yield danger("instruments", "list_old", f"The list of {market} was not read {when}.", todo)
+            when = _("since %(read_at)s UTC") % {"read_at": f"{read_at:%Y-%m-%d %H:%M}"} if read_at else _("ever")
+            yield danger(
+                "instruments",
+                "list_old",
+                _("The list of %(market)s was not read %(when)s.") % {"market": market, "when": when},
+                todo,
+            )
 
 
 def judge_case(case: Case, answers: Answers | None) -> list[Finding]:
@@ -86,26 +94,29 @@ def judge_case(case: Case, answers: Answers | None) -> list[Finding]:
         return found or [_not_asked(case)]
     for leg in case.legs:
         found += _of_leg(case, leg, answers, of_place)
-    return found or [ok(case.subject, "strategy", "Ticker, size, leverage and margin fit the exchange.")]
+    return found or [ok(case.subject, "strategy", _("Ticker, size, leverage and margin fit the exchange."))]
 
 
 def _not_asked(case: Case) -> Finding:
-    sentence = "Its size, leverage and margin were not compared: the exchange was not asked."
-    return unknown(case.subject, "not_compared", sentence, "Put the account right first, then examine again.")
+    sentence = _("Its size, leverage and margin were not compared: the exchange was not asked.")
+    return unknown(case.subject, "not_compared", sentence, _("Put the account right first, then examine again."))
 
 
 def _of_rows(case: Case) -> Iterator[Finding]:
     if not case.legs:
-        yield danger(case.subject, "no_leg", "It has no leg: it never trades.", "Give it a long or a short leg.")
+        yield danger(case.subject, "no_leg", _("It has no leg: it never trades."), _("Give it a long or a short leg."))
     for name, sentences in case.complaints.items():
         word = "unknown_ticker" if name in ("ticker", "market") else _word_of(name)
-        yield danger(case.subject, word, f"{name}: {' '.join(sentences)}", "Change it in the strategy.")
+        yield danger(case.subject, word, f"{name}: {' '.join(sentences)}", _("Change it in the strategy."))
     if case.instrument and case.instrument.symbol != case.strategy.symbol:
-        sentence = f"Its ticker means {case.instrument.symbol} now; it trades {case.strategy.symbol or 'nothing'}."
-        yield danger(case.subject, "symbol_moved", sentence, "Open the strategy and save it again.")
+        sentence = _("Its ticker means %(symbol)s now; it trades %(stored)s.") % {
+            "symbol": case.instrument.symbol,
+            "stored": case.strategy.symbol or _("nothing"),
+        }
+        yield danger(case.subject, "symbol_moved", sentence, _("Open the strategy and save it again."))
     if case.instrument and not case.instrument.is_open_allowed:
-        sentence = f"The exchange takes no new positions in {case.instrument.symbol}."
-        yield danger(case.subject, "instrument_shut", sentence, "Switch the strategy off, or wait for BingX.")
+        sentence = _("The exchange takes no new positions in %(symbol)s.") % {"symbol": case.instrument.symbol}
+        yield danger(case.subject, "instrument_shut", sentence, _("Switch the strategy off, or wait for BingX."))
 
 
 def _word_of(field: str) -> str:
@@ -127,14 +138,20 @@ def _of_size(case: Case, leg: Leg, answers: Answers, of_place: OfPlace) -> Itera
         return
     figures = _figures(case.instrument, leg, answers, of_place)
     if isinstance(figures, ExchangeError):
-        sentence = f"The {leg.name} leg's size cannot be worked out: {figures}."
-        yield unknown(case.subject, "size_unknown", sentence, "Examine again.")
+        sentence = _("The %(leg)s leg's size cannot be worked out: %(why)s.") % {
+            "leg": leg.name,
+            "why": figures,
+        }
+        yield unknown(case.subject, "size_unknown", sentence, _("Examine again."))
         return
     try:
         size_entry(wish_of(leg), grid_of(case.instrument), *figures)
     except CannotSize as refusal:
-        sentence = f"The {leg.name} leg would be denied now. {explain(refusal.reason, refusal.facts)}"
-        yield danger(case.subject, "size_too_small", sentence, "Use a larger size, or put money into the account.")
+        sentence = _("The %(leg)s leg would be denied now. %(why)s") % {
+            "leg": leg.name,
+            "why": explain(refusal.reason, refusal.facts),
+        }
+        yield danger(case.subject, "size_too_small", sentence, _("Use a larger size, or put money into the account."))
 
 
 def _figures(
@@ -153,41 +170,73 @@ def _figures(
 def judge_leverage(case: Case, leg: Leg, answer: LeverageReport | ExchangeError) -> Iterator[Finding]:
     """Compare a leg's leverage with the exchange's: Pelusa sets it before an entry, unless it thinks that it did."""
     if isinstance(answer, ExchangeError):
-        sentence = f"The leverage of {case.strategy.symbol} cannot be read: {answer}."
-        yield unknown(case.subject, "leverage_unread", sentence, "Examine again.")
+        sentence = _("The leverage of %(symbol)s cannot be read: %(answer)s.") % {
+            "symbol": case.strategy.symbol,
+            "answer": answer,
+        }
+        yield unknown(case.subject, "leverage_unread", sentence, _("Examine again."))
         return
     theirs = answer.long_leverage if leg.name == Leg.Name.LONG else answer.short_leverage
     if theirs == leg.leverage:
         return
-    told = f"The {leg.name} leg asks for leverage {leg.leverage}; the exchange has {theirs} for {case.strategy.symbol}."
+    told = _("The %(leg)s leg asks for leverage %(leverage)s; the exchange has %(theirs)s for %(symbol)s.") % {
+        "leg": leg.name,
+        "leverage": leg.leverage,
+        "theirs": theirs,
+        "symbol": case.strategy.symbol,
+    }
     if getattr(case.remembered.lane, f"{leg.name}_leverage", None) == leg.leverage:
-        sentence = f"{told} Pelusa set it before and does not look again: entries would trade with {theirs}."
-        yield danger(case.subject, "leverage_differs", sentence, f"Set it to {leg.leverage} at BingX.")
+        sentence = f"{told} {_trusted_too_long(theirs)}"
+        yield danger(
+            case.subject,
+            "leverage_differs",
+            sentence,
+            _("Set it to %(leverage)s at BingX.") % {"leverage": leg.leverage},
+        )
         return
-    yield advice(case.subject, "leverage_differs", told, "Nothing: Pelusa sets it before the next entry.")
+    yield advice(case.subject, "leverage_differs", told, _("Nothing: Pelusa sets it before the next entry."))
+
+
+def _trusted_too_long(theirs: object) -> str:
+    words = _("Pelusa set it before and does not look again: entries would trade with %(theirs)s.")
+    return words % {"theirs": theirs}
 
 
 def _of_margin(case: Case, leg: Leg, of_place: OfPlace) -> Iterator[Finding]:
     theirs = of_place.margin_mode
     if isinstance(theirs, ExchangeError):
-        sentence = f"The margin mode of {case.strategy.symbol} cannot be read: {theirs}."
-        yield unknown(case.subject, "margin_unread", sentence, "Set CROSSED or ISOLATED at BingX, then examine again.")
+        sentence = _("The margin mode of %(symbol)s cannot be read: %(theirs)s.") % {
+            "symbol": case.strategy.symbol,
+            "theirs": theirs,
+        }
+        yield unknown(
+            case.subject, "margin_unread", sentence, _("Set CROSSED or ISOLATED at BingX, then examine again.")
+        )
     elif theirs is not None and theirs.value != leg.margin_mode:
         yield _judge_margin(case, leg, theirs.value)
 
 
 def _judge_margin(case: Case, leg: Leg, theirs: str) -> Finding:
-    told = (
-        f"The {leg.name} leg asks for {leg.margin_mode} margin; the exchange has {theirs} for {case.strategy.symbol}."
-    )
+    told = _("The %(leg)s leg asks for %(margin_mode)s margin; the exchange has %(theirs)s for %(symbol)s.") % {
+        "leg": leg.name,
+        "margin_mode": leg.margin_mode,
+        "theirs": theirs,
+        "symbol": case.strategy.symbol,
+    }
     lane = case.remembered.lane
     if lane is not None and lane.margin_mode == leg.margin_mode:
-        sentence = f"{told} Pelusa set it before and does not look again: entries would trade with {theirs} margin."
-        return danger(case.subject, "margin_differs", sentence, f"Set {leg.margin_mode} at BingX while it is flat.")
+        sentence = f"{told} {_trusted_too_long(theirs)}"
+        return danger(
+            case.subject,
+            "margin_differs",
+            sentence,
+            _("Set %(margin_mode)s at BingX while it is flat.") % {"margin_mode": leg.margin_mode},
+        )
     if case.remembered.is_held:
-        sentence = f"{told} BingX does not change it while something is held: entries are denied."
-        return danger(case.subject, "margin_differs", sentence, "Close what is held there, or change the leg.")
-    return advice(case.subject, "margin_differs", told, "Nothing: Pelusa sets it before the next entry.")
+        held = _("BingX does not change it while something is held: entries are denied.")
+        sentence = f"{told} {held}"
+        return danger(case.subject, "margin_differs", sentence, _("Close what is held there, or change the leg."))
+    return advice(case.subject, "margin_differs", told, _("Nothing: Pelusa sets it before the next entry."))
 
 
 def judge_together(cases: Iterable[Case]) -> Iterator[Finding]:
@@ -204,12 +253,21 @@ def _of_shared(symbol: str, group: Sequence[Case]) -> Iterator[Finding]:
     named = ", ".join(case.strategy.name for case in group)
     legs = [leg for case in group for leg in case.legs]
     if len({leg.margin_mode for leg in legs}) > 1:
-        sentence = f"{named}: legs on {symbol} ask for different margin modes, and the exchange keeps one for all."
-        todo = "Give them one margin mode, or accounts of their own: while one holds, the other's entries are denied."
+        sentence = _(
+            "%(named)s: legs on %(symbol)s ask for different margin modes, and the exchange keeps one for all."
+        ) % {"named": named, "symbol": symbol}
+        todo = _(
+            "Give them one margin mode, or accounts of their own: while one holds, the other's entries are denied."
+        )
         yield danger(group[0].subject, "margin_torn", sentence, todo)
     for name in Leg.Name.values:
         wanted = sorted({leg.leverage for leg in legs if leg.name == name})
         if len(wanted) > 1:
-            sentence = f"{named}: {name} legs on {symbol} ask for leverages {', '.join(map(str, wanted))}."
-            todo = "Give them one leverage, or accounts of their own: the last entry sets it for what all hold."
+            sentence = _("%(named)s: %(leg)s legs on %(symbol)s ask for leverages %(leverages)s.") % {
+                "named": named,
+                "leg": name,
+                "symbol": symbol,
+                "leverages": ", ".join(map(str, wanted)),
+            }
+            todo = _("Give them one leverage, or accounts of their own: the last entry sets it for what all hold.")
             yield advice(group[0].subject, "leverage_torn", sentence, todo)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from pelusa.addresses import TRADINGVIEW, Rule, is_restricted, may_ask, parse_rules
 from pelusa.checks import SHORTEST_SECRET
@@ -46,10 +47,17 @@ def judge_secrets(secrets_of_ours: Sequence[str]) -> Finding:
     """Judge the webhook's secrets: each may place orders."""
     weak = [place for place, secret in enumerate(secrets_of_ours, 1) if is_weak(secret)]
     if not weak:
-        return ok(SUBJECT, "webhook_secret", "The secret cannot be guessed.")
+        return ok(SUBJECT, "webhook_secret", _("The secret cannot be guessed."))
     places = ", ".join(map(str, weak))
-    todo = "Put one from `openssl rand -hex 32` first in WEBHOOK_SECRETS, change the alerts, then take the old one out."
-    return danger(SUBJECT, "weak_webhook_secret", f"Secret number {places} can be guessed, and may place orders.", todo)
+    todo = _(
+        "Put one from `openssl rand -hex 32` first in WEBHOOK_SECRETS, change the alerts, then take the old one out."
+    )
+    return danger(
+        SUBJECT,
+        "weak_webhook_secret",
+        _("Secret number %(places)s can be guessed, and may place orders.") % {"places": places},
+        todo,
+    )
 
 
 def is_weak(secret: str) -> bool:
@@ -62,12 +70,12 @@ def judge_rules(allow: Sequence[Rule], deny: Sequence[Rule]) -> Finding:
     """Judge who may call `/webhook`."""
     shut_out = [address for address in TRADINGVIEW if not may_ask("/webhook", address, allow, deny)]
     if shut_out:
-        sentence = f"TradingView's addresses are refused: {', '.join(shut_out)}."
-        return danger(SUBJECT, "tradingview_shut_out", sentence, "Put /webhook=tradingview into IP_ALLOW.")
+        sentence = _("TradingView's addresses are refused: %(shut_out)s.") % {"shut_out": ", ".join(shut_out)}
+        return danger(SUBJECT, "tradingview_shut_out", sentence, _("Put /webhook=tradingview into IP_ALLOW."))
     if not is_restricted("/webhook", allow, ()):
-        sentence = "Anybody may call it: the secret alone guards it."
-        return advice(SUBJECT, "webhook_open", sentence, "Put /webhook=tradingview into IP_ALLOW.")
-    return ok(SUBJECT, "webhook_rules", "TradingView's addresses may call it, and not everybody.")
+        sentence = _("Anybody may call it: the secret alone guards it.")
+        return advice(SUBJECT, "webhook_open", sentence, _("Put /webhook=tradingview into IP_ALLOW."))
+    return ok(SUBJECT, "webhook_rules", _("TradingView's addresses may call it, and not everybody."))
 
 
 def knock(url: str) -> Knock:
@@ -115,14 +123,16 @@ def judge_address(url: str, has_ipv4: bool) -> Iterator[Finding]:
         return
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if port not in PORTS:
-        sentence = f"TradingView posts to ports 80 and 443 only, not to {port}."
-        yield danger(SUBJECT, "wrong_port", sentence, "Put a proxy on port 443 in front.")
+        sentence = _("TradingView posts to ports 80 and 443 only, not to %(port)s.") % {"port": port}
+        yield danger(SUBJECT, "wrong_port", sentence, _("Put a proxy on port 443 in front."))
     if not has_ipv4:
-        sentence = f"{parts.hostname} has no IPv4 address, and TradingView uses no other."
-        yield danger(SUBJECT, "no_ipv4", sentence, "Give the name an A record.")
+        sentence = _("%(hostname)s has no IPv4 address, and TradingView uses no other.") % {"hostname": parts.hostname}
+        yield danger(SUBJECT, "no_ipv4", sentence, _("Give the name an A record."))
     if parts.scheme != "https":
-        sentence = "The secret travels in the open: the address is not https."
-        yield advice(SUBJECT, "webhook_without_tls", sentence, "Put a proxy that ends TLS in front; set BEHIND_TLS=on.")
+        sentence = _("The secret travels in the open: the address is not https.")
+        yield advice(
+            SUBJECT, "webhook_without_tls", sentence, _("Put a proxy that ends TLS in front; set BEHIND_TLS=on.")
+        )
 
 
 def is_local(host: str) -> bool:
@@ -136,32 +146,44 @@ def is_local(host: str) -> bool:
 def judge_knock(url: str, knock: Knock) -> Finding:
     """Judge what came back: 401 with our own code proves that the webhook itself was reached."""
     if (knock.status, knock.code) == (401, "wrong_secret"):
-        return ok(SUBJECT, "webhook_reached", f"{url}/webhook is reached and refuses a wrong secret.")
+        return ok(
+            SUBJECT, "webhook_reached", _("%(url)s/webhook is reached and refuses a wrong secret.") % {"url": url}
+        )
     if (knock.status, knock.code) == (403, "forbidden_address"):
-        return ok(SUBJECT, "webhook_reached", f"{url}/webhook is reached and refuses this machine's address.")
+        return ok(
+            SUBJECT,
+            "webhook_reached",
+            _("%(url)s/webhook is reached and refuses this machine's address.") % {"url": url},
+        )
     return danger(SUBJECT, "webhook_unreachable", *_why_not(url, knock))
 
 
 def _why_not(url: str, knock: Knock) -> tuple[str, str]:
     """Return a sentence and what to do."""
-    told = f"{url}/webhook answered HTTP {knock.status}"
+    told = _("%(url)s/webhook answered HTTP %(status)s") % {"url": url, "status": knock.status}
     if knock.failure:
-        todo = "Check the name, the proxy, the firewall and the certificate; is the web process up?"
-        return f"{url}/webhook cannot be reached ({knock.failure}).", todo
+        todo = _("Check the name, the proxy, the firewall and the certificate; is the web process up?")
+        return _("%(url)s/webhook cannot be reached (%(failure)s).") % {"url": url, "failure": knock.failure}, todo
     if 300 <= knock.status < 400:
-        return f"{told}: TradingView follows no redirect.", "Let the proxy pass /webhook on, without a redirect."
+        return _("%(told)s: TradingView follows no redirect.") % {"told": told}, _(
+            "Let the proxy pass /webhook on, without a redirect."
+        )
     if (knock.status, knock.code) == (400, "bad_request"):
-        return f"{told}: its host name is not one of ours.", f"Add {urlsplit(url).hostname} to ALLOWED_HOSTS."
+        return _("%(told)s: its host name is not one of ours.") % {"told": told}, _(
+            "Add %(hostname)s to ALLOWED_HOSTS."
+        ) % {"hostname": urlsplit(url).hostname}
     if knock.status >= 500:
-        return f"{told}.", "Look at the proxy's and the web process's logs."
-    return f"{told}, which is not Pelusa's.", "Let the proxy pass POST /webhook on to Pelusa's port."
+        return f"{told}.", _("Look at the proxy's and the web process's logs.")
+    return _("%(told)s, which is not Pelusa's.") % {"told": told}, _(
+        "Let the proxy pass POST /webhook on to Pelusa's port."
+    )
 
 
 def not_tried(is_live: bool) -> Finding:
     """Say that nobody knows a public address to knock at."""
     make = unknown if is_live else advice
-    sentence = "Whether TradingView reaches the webhook was not tried: the public address is not known."
-    return make(SUBJECT, "not_tried_from_outside", sentence, "Run `manage.py doctor --url https://your.server`.")
+    sentence = _("Whether TradingView reaches the webhook was not tried: the public address is not known.")
+    return make(SUBJECT, "not_tried_from_outside", sentence, _("Run `manage.py doctor --url https://your.server`."))
 
 
 def public_url(text: str) -> str:

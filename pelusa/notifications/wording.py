@@ -37,9 +37,7 @@ def tell(event: Event) -> tuple[str, str]:
 def _tell_order(event: Event, order: Order) -> tuple[str, str]:
     account = order.lane.account
     title = _title(account.environment, _what_befell(event, order), order.lane.symbol)
-    who = (
-        f"{harmless(account.name)} · {harmless(order.operation.strategy.name)} · {_(order.operation.get_leg_display())}"
-    )
+    who = f"{harmless(account.name)} · {harmless(order.operation.strategy.name)} · {order.operation.get_leg_display()}"
     said = _filled(order) if event.key.endswith(OrderStatus.FILLED) else harmless(_why(order))
     return title, _body(who, said, _link("operations_order_change", order.pk))
 
@@ -51,7 +49,7 @@ def _what_befell(event: Event, order: Order) -> str:
         OrderStatus.REJECTED: _("%(role)s refused by the exchange"),
         OrderStatus.EXPIRED: _("%(role)s ended by the exchange"),
     }
-    return words[OrderStatus(event.key.rpartition(":")[2])] % {"role": _(order.get_role_display())}
+    return words[OrderStatus(event.key.rpartition(":")[2])] % {"role": order.get_role_display()}
 
 
 def _filled(order: Order) -> str:

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from exchange.backoffice import Ledger
@@ -39,7 +40,7 @@ def export(request: HttpRequest, app: str, model: str) -> HttpResponseBase:
         raise PermissionDenied
     kind = request.POST.get("format", "")
     if kind not in WRITERS:
-        raise BadRequest("format is csv or json")
+        raise BadRequest(_("format is csv or json"))
     rows = rows_of(_filtered(page, request), page.exported)
     said = f"{kind} {request.GET.urlencode()}".strip()[:MOST_SAID]
     append(
@@ -70,7 +71,7 @@ def _filtered(page: Ledger, request: HttpRequest) -> QuerySet[Any]:
     try:
         found: QuerySet[Any] = page.get_changelist_instance(request).queryset
     except IncorrectLookupParameters as error:
-        raise BadRequest("no such filter") from error
+        raise BadRequest(_("no such filter")) from error
     return found
 
 
