@@ -28,7 +28,7 @@ help:
 	@echo "make screenshots take every page's picture, at desk and phone width, in both languages, for the README"
 	@echo "make chaos       everything dies at random while alarms arrive; no order may be doubled or lost (SHORT=1)"
 	@echo "make bench       every goal of docs/performance.md beside its floor, at size, in about 25 minutes (SHARE=0.01)"
-	@echo "make lint        formatter, linter, types, import rule, migrations, check --deploy"
+	@echo "make lint        formatter, linter, words of both languages, types, import rule, migrations, check --deploy"
 	@echo "make up, down    docker compose: Caddy, MySQL, Redis, web, worker, beat, backups (docs/deploy.md)"
 	@echo "make image-test  the Dockerfile's steps in a bare Debian tree, as root, in some minutes"
 
@@ -73,6 +73,7 @@ coverage: .venv/.dev
 lint: .venv/.dev
 	$(RUN) -m ruff format --check . .ci
 	$(RUN) -m ruff check . .ci
+	$(RUN) .ci/words.py
 	$(ON) embedded $(RUN) -m mypy
 	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
 	$(ON) embedded $(RUN) manage.py makemigrations --check --dry-run

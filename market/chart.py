@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from threading import BoundedSemaphore
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -48,7 +47,7 @@ class Trouble(NamedTuple):
     """Why candles were not fetched: a machine word, a sentence, and when asking again may help."""
 
     reason: str
-    detail: str | Promise
+    detail: Any
     retry_at: datetime | None = None
 
 

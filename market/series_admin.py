@@ -85,6 +85,7 @@ class NewSeriesForm(forms.ModelForm):
     """Which candles to keep; the symbol in the exchange's or TradingView's spelling."""
 
     symbol = forms.CharField(
+        label=_("Symbol"),
         max_length=40,
         widget=UnfoldAdminTextInputWidget,
         help_text=_("BTC-USDT, or BTCUSDT.P as TradingView writes it."),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
@@ -237,7 +236,7 @@ class BackfillViewSet(viewsets.ReadOnlyModelViewSet[Backfill]):
         """Let one that was stopped go on where it was."""
         return self._moved(backfill.resume, _("It was not stopped: there is nothing to resume."))
 
-    def _moved(self, move: Any, otherwise: Promise) -> Response:
+    def _moved(self, move: Any, otherwise: Any) -> Response:
         row = self.get_object()
         if not move(row):
             raise Conflict(otherwise)

@@ -139,6 +139,7 @@ if EMBEDDED_BROKER:
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("es", _("Spanish"))]
 LOCALE_PATHS = [BASE_DIR / "pelusa" / "locale"]
+FORMAT_MODULE_PATH = ["pelusa.formats"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -36,11 +36,15 @@ class Heartbeat(models.Model):
 class Tally(models.Model):
     """One counter, or one bucket of a histogram, of all processes together since the first start. It only grows."""
 
-    name = models.CharField(max_length=40)
-    labels = models.CharField(max_length=200, help_text="Pairs of words in JSON, in alphabetical order.")
-    amount = models.FloatField(default=0)
+    name = models.CharField(_("name"), max_length=40)
+    labels = models.CharField(
+        _("labels"), max_length=200, help_text=_("Pairs of words in JSON, in alphabetical order.")
+    )
+    amount = models.FloatField(_("amount"), default=0)
 
     class Meta:
+        verbose_name = _("tally")
+        verbose_name_plural = _("tallies")
         app_label = "pelusa"
         constraints = [models.UniqueConstraint(fields=["name", "labels"], name="tally_is_one_per_name_and_labels")]
 

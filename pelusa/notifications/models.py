@@ -158,5 +158,9 @@ class Watermark(models.Model):
     horizon = models.BigIntegerField(_("horizon"))
     horizon_at = models.DateTimeField(_("horizon at"))
 
+    class Meta:
+        verbose_name = _("watermark")
+        verbose_name_plural = _("watermarks")
+
     def __str__(self) -> str:
         return f"{self.source} up to {self.position}"
