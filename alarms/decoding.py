@@ -13,8 +13,6 @@ import unicodedata
 from itertools import islice
 from typing import Final, Literal, NoReturn, TypeAlias
 
-from django.utils.translation import gettext as _
-
 JsonValue: TypeAlias = "bool | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 Reason: TypeAlias = Literal[
@@ -69,10 +67,27 @@ _UNSTORABLE: Final = re.compile("[\\0\ud800-\udfff]")
 _SEGMENT_KEY: Final = re.compile(r"(?:\A|[,\r\n])[ \t]*+([^\W\d_][\w -]{0,63}):")
 
 
+class Sentence(str):
+    """An English sentence that remembers what it was made of, so that it can be told in another language."""
+
+    __slots__ = ("facts", "words")
+    words: str
+    facts: dict[str, object]
+
+    def __new__(cls, words: str, /, **facts: object) -> Sentence:
+        made = super().__new__(cls, words % facts if facts else words)
+        made.words, made.facts = words, facts
+        return made
+
+
+# So written, the words are found for the catalogue; nothing here knows a framework that could translate
+_ = Sentence
+
+
 class Unreadable(ValueError):
     """An alarm that makes no sense: `reason` for machines, `detail` for the trader, `key` as the message spells it."""
 
-    def __init__(self, reason: Reason, detail: str, key: str = "") -> None:
+    def __init__(self, reason: Reason, detail: Sentence, key: str = "") -> None:
         super().__init__(reason, detail, key)
         self.reason: Reason = reason
         self.detail = detail
@@ -128,7 +143,7 @@ def _decode(body: bytes) -> str:
     try:
         text = body.decode("utf-8").strip(_SPACE)
     except UnicodeDecodeError as error:
-        detail = _("The message is not UTF-8 text: byte %(number)s cannot be read.") % {"number": error.start + 1}
+        detail = _("The message is not UTF-8 text: byte %(number)s cannot be read.", number=error.start + 1)
         raise Unreadable("not_utf8", detail) from None
     if not text:
         raise Unreadable("empty_body", _("The message is empty; one with at least Ticker and Order is expected."))
@@ -156,11 +171,11 @@ def _check_shape(text: str) -> None:
         return
     bare = _STRING.sub("", text)
     if bare.count(":") > MAX_KEYS:
-        raise Unreadable("too_many_keys", _("The message has more than %(most)s keys.") % {"most": MAX_KEYS})
+        raise Unreadable("too_many_keys", _("The message has more than %(most)s keys.", most=MAX_KEYS))
     if bare.count(",") > MAX_VALUES:
-        raise Unreadable("too_many_values", _("The message has more than %(most)s values.") % {"most": MAX_VALUES})
+        raise Unreadable("too_many_values", _("The message has more than %(most)s values.", most=MAX_VALUES))
     if _is_deep(bare):
-        raise Unreadable("too_deep", _("The message is nested more than %(most)s levels deep.") % {"most": MAX_DEPTH})
+        raise Unreadable("too_deep", _("The message is nested more than %(most)s levels deep.", most=MAX_DEPTH))
 
 
 def _is_deep(bare: str) -> bool:
@@ -179,15 +194,13 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
         keys = [key for key, _ in pairs]
         key = next(key for key in members if keys.count(key) > 1)
         raise Unreadable(
-            "duplicate_key", _("The key %(key)s is there more than once; once is expected.") % {"key": show(key)}, key
+            "duplicate_key", _("The key %(key)s is there more than once; once is expected.", key=show(key)), key
         )
     return members
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise Unreadable(
-        "bad_number", _("The message holds %(word)s; a plain number such as 0.01 is expected.") % {"word": word}
-    )
+    raise Unreadable("bad_number", _("The message holds %(word)s; a plain number such as 0.01 is expected.", word=word))
 
 
 _DECODER: Final = json.JSONDecoder(
@@ -202,14 +215,13 @@ def _explain(text: str, error: json.JSONDecodeError) -> Unreadable:
     before = _KEY_BEFORE.search(text[max(0, error.pos - 100) : error.pos])
     key = before[1] if before else ""
     where = (
-        _("after the key %(key)s") % {"key": show(key)}
+        _("after the key %(key)s", key=show(key))
         if key
-        else _("at line %(line)s, character %(column)s") % {"line": error.lineno, "column": error.colno}
+        else _("at line %(line)s, character %(column)s", line=error.lineno, column=error.colno)
     )
-    detail = _("The message is neither JSON nor `Key: value` text: %(what)s %(where)s.") % {
-        "what": error.msg.lower(),
-        "where": where,
-    }
+    detail = _(
+        "The message is neither JSON nor `Key: value` text: %(what)s %(where)s.", what=error.msg.lower(), where=where
+    )
     return Unreadable("not_json", detail, key)
 
 
@@ -219,8 +231,10 @@ def placeholder_left(holder: str, text: str, key: str = "") -> Unreadable:
     shown = show(placeholder[0] if placeholder else text)
     detail = _(
         "%(holder)s still holds %(shown)s: TradingView fills in a placeholder only when it is spelled right,"
-        " and {{strategy...}} only in the alerts of a strategy."
-    ) % {"holder": holder, "shown": shown}
+        " and {{strategy...}} only in the alerts of a strategy.",
+        holder=holder,
+        shown=shown,
+    )
     return Unreadable("placeholder_left", detail, key)
 
 
@@ -234,9 +248,10 @@ def _check_characters(value: JsonValue, key: str = "") -> None:
         for member in value:
             _check_characters(member, key)
     elif isinstance(value, str) and _UNSTORABLE.search(value):
-        detail = _("%(key)s holds a NUL or half of a character (such as \\ud800); whole characters are expected.") % {
-            "key": show(key)
-        }
+        detail = _(
+            "%(key)s holds a NUL or half of a character (such as \\ud800); whole characters are expected.",
+            key=show(key),
+        )
         raise Unreadable("control_character", detail, key)
 
 
@@ -249,7 +264,7 @@ def _read_key_values(text: str) -> dict[str, JsonValue] | None:
     if not any(known_key(match[1]) for match in found) or found[0].start() > 0:
         return None
     if len(found) > MAX_KEYS:
-        raise Unreadable("too_many_keys", _("The message has more than %(most)s keys.") % {"most": MAX_KEYS})
+        raise Unreadable("too_many_keys", _("The message has more than %(most)s keys.", most=MAX_KEYS))
     ends = [match.start() for match in found[1:]] + [len(text)]
     pairs: list[tuple[str, JsonValue]] = [
         (match[1].strip(), text[match.end() : end].strip(_SPACE + ",")) for match, end in zip(found, ends, strict=True)

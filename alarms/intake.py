@@ -12,7 +12,7 @@ from typing import Any
 from django.db import IntegrityError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField
-from django.utils import timezone, translation
+from django.utils import timezone
 from loguru import logger
 
 from alarms.messages import Message, Unreadable, read_message, signal_digest
@@ -42,9 +42,7 @@ def record_alarm(body: bytes, source_ip: str) -> Receipt:
     """
     now = timezone.now()
     try:
-        # What is stored is in one language, whoever sends it
-        with translation.override(None):
-            message = read_message(body)
+        message = read_message(body)
     except Unreadable as problem:
         return record_unreadable(body, source_ip, problem.reason, problem.detail, problem.key or "")
     receipt = _store_once(_columns_of(message, body, source_ip, now))

@@ -13,14 +13,14 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
-from django.utils.translation import gettext as _
-
-from alarms.decoding import JsonValue, Reason, Unreadable, known_key, placeholder_left, read_members, show
+from alarms.decoding import JsonValue, Reason, Sentence, Unreadable, known_key, placeholder_left, read_members, show
 from alarms.secrets import is_secret_key, take_secret
 from market.intervals import INTERVALS, from_tradingview
 from market.symbols import Ticker, split_ticker
 
-__all__ = ["Message", "Reason", "Unreadable", "read_message", "signal_digest", "take_secret"]
+__all__ = ["Message", "Reason", "Sentence", "Unreadable", "read_message", "signal_digest", "take_secret"]
+
+_ = Sentence
 
 Kind: TypeAlias = Literal["order", "indicator"]
 Action: TypeAlias = Literal["open", "close"]
@@ -148,10 +148,11 @@ def _sort(members: dict[str, JsonValue]) -> tuple[Known, dict[str, JsonValue]]:
             if not is_secret_key(key):
                 extra[key] = value
         elif name in known:
-            detail = _("The keys %(first)s and %(key)s are the same key; one is expected.") % {
-                "first": show(known[name][0]),
-                "key": show(key),
-            }
+            detail = _(
+                "The keys %(first)s and %(key)s are the same key; one is expected.",
+                first=show(known[name][0]),
+                key=show(key),
+            )
             raise Unreadable("duplicate_key", detail, key)
         else:
             known[name] = (key, value)
@@ -160,7 +161,7 @@ def _sort(members: dict[str, JsonValue]) -> tuple[Known, dict[str, JsonValue]]:
 
 def _refuse(reason: Reason, key: str, value: str, expected: str) -> Unreadable:
     shown = {"key": show(key), "value": show(value), "expected": expected}
-    return Unreadable(reason, _("%(key)s is '%(value)s', but %(expected)s is expected.") % shown, key)
+    return Unreadable(reason, _("%(key)s is '%(value)s', but %(expected)s is expected.", **shown), key)
 
 
 def _raw_text(known: Known, name: str) -> tuple[str, str]:
@@ -171,12 +172,12 @@ def _raw_text(known: Known, name: str) -> tuple[str, str]:
     if not isinstance(value, str):
         compound = _("a list") if isinstance(value, list) else _("an object")
         shown = str(value).lower() if isinstance(value, bool) else compound
-        detail = _("%(key)s is %(shown)s, but text or a number is expected.") % {"key": show(key), "shown": shown}
+        detail = _("%(key)s is %(shown)s, but text or a number is expected.", key=show(key), shown=shown)
         raise Unreadable("bad_type", detail, key)
     limit = MAX_STRATEGY if name == "Strategy" else MAX_TEXT
     if len(value) > limit:
         facts = {"key": show(key), "length": len(value), "limit": limit}
-        detail = _("%(key)s has %(length)s characters, at most %(limit)s are expected.") % facts
+        detail = _("%(key)s has %(length)s characters, at most %(limit)s are expected.", **facts)
         raise Unreadable("too_long", detail, key)
     if not value.isprintable():
         expected = _("plain text without control or invisible characters")
@@ -194,7 +195,7 @@ def _required(known: Known, name: str, example: str) -> tuple[str, str]:
     key, text = _raw_text(known, name)
     if not text:
         shown = {"key": show(key), "example": example}
-        detail = _("%(key)s is missing or empty; a value such as %(example)s is expected.") % shown
+        detail = _("%(key)s is missing or empty; a value such as %(example)s is expected.", **shown)
         raise Unreadable("missing_key", detail, key)
     return key, text.strip()
 
@@ -224,10 +225,11 @@ def _read_interval(known: Known) -> str:
     if not given:
         _required(known, "Temporalidad" if "Temporalidad" in known else "Interval", "5 or 1h")
     if len(set(given)) > 1:
-        detail = _("Interval means %(one)s and Temporalidad means %(other)s, but one interval is expected.") % {
-            "one": given[0],
-            "other": given[1],
-        }
+        detail = _(
+            "Interval means %(one)s and Temporalidad means %(other)s, but one interval is expected.",
+            one=given[0],
+            other=given[1],
+        )
         raise Unreadable("conflicting_keys", detail, "Interval")
     return given[0]
 
@@ -237,9 +239,10 @@ def _to_interval(known: Known, name: str) -> str:
     try:
         return from_tradingview(text)
     except ValueError:
-        expected = _("an interval that the exchange has candles of (%(intervals)s, or TradingView's 5, 60, D)") % {
-            "intervals": ", ".join(INTERVALS)
-        }
+        expected = _(
+            "an interval that the exchange has candles of (%(intervals)s, or TradingView's 5, 60, D)",
+            intervals=", ".join(INTERVALS),
+        )
         raise _refuse("unknown_interval", key, text, expected) from None
 
 

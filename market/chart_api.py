@@ -141,7 +141,7 @@ def written(chart: Chart) -> bytes:
         "market": chart.series.market,
         "complete": not chart.missing,
         "missing": [
-            _stretch(span, interval) | {"reason": why.reason, "detail": why.detail} for span, why in chart.missing
+            _stretch(span, interval) | {"reason": why.reason, "detail": str(why.detail)} for span, why in chart.missing
         ],
         "holes": [_stretch(span, interval) for span in chart.holes],
     }
