@@ -13,6 +13,9 @@ import unicodedata
 from itertools import islice
 from typing import Final, Literal, NoReturn, TypeAlias
 
+from market.sentences import Sentence
+from market.sentences import Sentence as _
+
 JsonValue: TypeAlias = "bool | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 Reason: TypeAlias = Literal[
@@ -65,23 +68,6 @@ _PLACEHOLDER: Final = re.compile(r"\{\{[^{}]{1,80}\}\}")
 _KEY_BEFORE: Final = re.compile(r'"([^"\\]{1,60})"\s*:\s*\Z')
 _UNSTORABLE: Final = re.compile("[\\0\ud800-\udfff]")
 _SEGMENT_KEY: Final = re.compile(r"(?:\A|[,\r\n])[ \t]*+([^\W\d_][\w -]{0,63}):")
-
-
-class Sentence(str):
-    """An English sentence that remembers what it was made of, so that it can be told in another language."""
-
-    __slots__ = ("facts", "words")
-    words: str
-    facts: dict[str, object]
-
-    def __new__(cls, words: str, /, **facts: object) -> Sentence:
-        made = super().__new__(cls, words % facts if facts else words)
-        made.words, made.facts = words, facts
-        return made
-
-
-# So written, the words are found for the catalogue; nothing here knows a framework that could translate
-_ = Sentence
 
 
 class Unreadable(ValueError):

@@ -13,14 +13,13 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
-from alarms.decoding import JsonValue, Reason, Sentence, Unreadable, known_key, placeholder_left, read_members, show
+from alarms.decoding import JsonValue, Reason, Unreadable, known_key, placeholder_left, read_members, show
 from alarms.secrets import is_secret_key, take_secret
 from market.intervals import INTERVALS, from_tradingview
+from market.sentences import Sentence as _
 from market.symbols import Ticker, split_ticker
 
-__all__ = ["Message", "Reason", "Sentence", "Unreadable", "read_message", "signal_digest", "take_secret"]
-
-_ = Sentence
+__all__ = ["Message", "Reason", "Unreadable", "read_message", "signal_digest", "take_secret"]
 
 Kind: TypeAlias = Literal["order", "indicator"]
 Action: TypeAlias = Literal["open", "close"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Prefetch
 from django.utils.translation import gettext as _
 
-from alarms.messages import Sentence, Unreadable, read_message
+from alarms.messages import Unreadable, read_message
 from alarms.models import Alarm
 from exchange.rounding import plain
 from operations.history import OrderLife, Step, Tone, milliseconds_between, shown_facts, tell_order
@@ -138,13 +138,8 @@ def _unreadable_because(alarm: Alarm) -> str:
     try:
         read_message(alarm.raw.encode())
     except Unreadable as problem:
-        return _in_words(problem.detail) if problem.reason == alarm.reason else alarm.detail
+        return problem.detail.told(_) if problem.reason == alarm.reason else alarm.detail
     return alarm.detail
-
-
-def _in_words(sentence: Sentence) -> str:
-    told = {name: _in_words(fact) if isinstance(fact, Sentence) else fact for name, fact in sentence.facts.items()}
-    return _(sentence.words) % told if told else _(sentence.words)
 
 
 def _meaning(alarm: Alarm) -> tuple[tuple[str, str], ...]:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from django.utils import timezone
 from django.utils.text import format_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from exchange.errors import ExchangeError, RateLimited, Refused, RetrySoon
@@ -29,6 +30,7 @@ from market.holes import not_worth_asking
 from market.models import Instrument, Kline, Series
 from market.paging import MOST_A_PAGE, closed_before, exchange_now, probable_now
 from market.repair import fetch
+from market.sentences import told
 from market.sheets import UnfitCandle
 from market.spans import Span, back, common, count, questions, without
 from market.symbols import AmbiguousPair
@@ -121,7 +123,7 @@ def series_of(symbol: str, market: str, interval: str) -> Series:
     try:
         listed = instruments.symbol_as_written(symbol, market)
     except AmbiguousPair as error:
-        raise UnknownSeries(str(error)) from None
+        raise UnknownSeries(told(error.args[0], gettext)) from None
     if listed is None:
         raise UnknownSeries(
             _("%(market)s lists no %(symbol)s; write BTC-USDT or BTCUSDT.P") % {"market": market, "symbol": symbol}

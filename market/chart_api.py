@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpResponse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -18,6 +19,7 @@ from market.following import UnknownSeries
 from market.intervals import from_tradingview
 from market.models import Kline
 from market.moments import EndField, StartField
+from market.sentences import told
 from market.spans import Span, count
 from market.writing import document, milliseconds
 
@@ -55,7 +57,7 @@ class AskChartSerializer(serializers.Serializer[Any]):
         try:
             return from_tradingview(text)
         except ValueError as error:
-            raise serializers.ValidationError(f"{error}.") from None
+            raise serializers.ValidationError(f"{told(error.args[0], gettext)}.") from None
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         start, end = attrs.get("start_date"), attrs.get("end_date")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.utils.translation import gettext as _
+from market.sentences import Sentence as _
 
 MONTH: Final = "1M"
 
@@ -56,10 +56,8 @@ def from_tradingview(text: str) -> str:
     try:
         return _FROM_TRADINGVIEW[text]
     except KeyError:
-        raise ValueError(
-            _("no interval %(text)s; there are %(intervals)s")
-            % {"text": f"{text!r}", "intervals": ", ".join(INTERVALS)}
-        ) from None
+        known = ", ".join(INTERVALS)
+        raise ValueError(_("no interval %(text)s; there are %(intervals)s", text=repr(text), intervals=known)) from None
 
 
 def to_tradingview(interval: str) -> str:

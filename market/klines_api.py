@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 from django.http import HttpResponse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, viewsets
@@ -20,6 +21,7 @@ from market.intervals import from_tradingview
 from market.kline_pages import Cursor, KlinePage, read_cursor, read_page
 from market.models import Kline, Series
 from market.moments import EndField, StartField
+from market.sentences import told
 from market.spans import Span
 from market.symbols import AmbiguousPair
 from market.writing import document
@@ -57,7 +59,7 @@ class AskKlinesSerializer(serializers.Serializer[Any]):
         try:
             return from_tradingview(text)
         except ValueError as error:
-            raise serializers.ValidationError(f"{error}.") from None
+            raise serializers.ValidationError(f"{told(error.args[0], gettext)}.") from None
 
 
 class KlineSerializer(serializers.Serializer[Any]):
@@ -130,7 +132,7 @@ def _spellings(asked: dict[str, Any]) -> set[str]:
     try:
         meant = {symbol_as_written(text, market) for market in markets}
     except AmbiguousPair as error:
-        raise serializers.ValidationError({"symbol": [f"{error}."]}) from None
+        raise serializers.ValidationError({"symbol": [f"{told(error.args[0], gettext)}."]}) from None
     # A symbol that is no longer listed may still have candles
     return {text.upper()} | {each for each in meant if each}
 

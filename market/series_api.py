@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
@@ -21,6 +22,7 @@ from market.intervals import INTERVALS, from_tradingview
 from market.models import Backfill, Series
 from market.moments import EndField, StartField
 from market.paging import probable_now
+from market.sentences import told
 from market.spans import Span, count
 from market.summary import Summary, span_of, summaries
 from pelusa.doorbell import ring_on_commit
@@ -96,7 +98,7 @@ class NewSeriesSerializer(serializers.Serializer[Any]):
         try:
             return from_tradingview(text)
         except ValueError as error:
-            raise serializers.ValidationError(f"{error}.") from None
+            raise serializers.ValidationError(f"{told(error.args[0], gettext)}.") from None
 
 
 class FollowSerializer(serializers.Serializer[Any]):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from django.utils.translation import gettext as _
+from market.sentences import Sentence as _
 
 _TICKER: Final = re.compile(r"(?:([A-Z0-9][A-Z0-9_]{0,31}):)?([A-Z0-9][A-Z0-9_.!-]{1,31})")
 _PERPETUAL: Final = re.compile(r"(.{2,}?)(?:\.PS?|[._-]?PERP)")
@@ -38,9 +38,7 @@ def split_ticker(text: str) -> Ticker:
     # Upper-casing first would turn foreign letters, such as the dotless i of Turkish, into plain ones.
     match = _TICKER.fullmatch(text.upper()) if text.isascii() else None
     if match is None:
-        raise ValueError(
-            _("%(text)s is not a ticker such as BTCUSDT.P or BINGX:BTCUSDT.P") % {"text": f"{text[:60]!a}"}
-        )
+        raise ValueError(_("%(text)s is not a ticker such as BTCUSDT.P or BINGX:BTCUSDT.P", text=ascii(text[:60])))
     exchange_prefix, ticker = match.groups(default="")
     perpetual = _PERPETUAL.fullmatch(ticker)
     pair = perpetual[1] if perpetual else ticker
@@ -56,8 +54,11 @@ def symbol_for(pair: str, market: str, symbols: Collection[str]) -> str | None:
     wanted = pair.replace("-", "").upper()
     found = sorted({symbol for symbol in symbols if symbol.replace("-", "").upper() == wanted})
     if len(found) > 1:
-        raise AmbiguousPair(
-            _("%(pair)s could be any of %(found)s on %(market)s; name the symbol itself")
-            % {"pair": pair, "found": ", ".join(found), "market": market}
+        words = _(
+            "%(pair)s could be any of %(found)s on %(market)s; name the symbol itself",
+            pair=pair,
+            found=", ".join(found),
+            market=market,
         )
+        raise AmbiguousPair(words)
     return found[0] if found else None

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from exchange.models import Account
 from pelusa.errors import flattened
@@ -74,21 +75,25 @@ def read_document(text: str | bytes) -> list[Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"It is no JSON: {error}.") from None
+        raise Unreadable(_("It is no JSON: %(error)s.") % {"error": error}) from None
     return strategies_in(document)
 
 
 def strategies_in(document: Any) -> list[Any]:
     """Return the strategies of a document that was read already; raise `Unreadable`."""
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
-        raise Unreadable(f'It is no export of strategies: one begins with {{"format": "{FORMAT}"}}.')
+        raise Unreadable(
+            _('It is no export of strategies: one begins with {"format": "%(format)s"}.') % {"format": FORMAT}
+        )
     if document.get("version") != VERSION:
-        raise Unreadable(f"Its version is {document.get('version')!r}; this Pelusa reads version {VERSION}.")
+        words = _("Its version is %(theirs)s; this Pelusa reads version %(ours)s.")
+        raise Unreadable(words % {"theirs": repr(document.get("version")), "ours": VERSION})
     found = document.get("strategies")
     if not isinstance(found, list) or not found:
-        raise Unreadable("It holds no strategies.")
+        raise Unreadable(_("It holds no strategies."))
     if len(found) > MOST_STRATEGIES:
-        raise Unreadable(f"It holds {len(found)} strategies; at most {MOST_STRATEGIES} are taken at once.")
+        words = _("It holds %(count)s strategies; at most %(most)s are taken at once.")
+        raise Unreadable(words % {"count": len(found), "most": MOST_STRATEGIES})
     return found
 
 
@@ -104,9 +109,9 @@ def plan_import(entries: list[Any], who: object, *, as_they_were: bool = False) 
     items = []
     for name, entry in zip(names, entries, strict=True):
         if not name:
-            items.append(_refused("–", None, {"name": ["Is needed: a strategy is known by it."]}))
+            items.append(_refused("–", None, {"name": [_("Is needed: a strategy is known by it.")]}))
         elif times[name.casefold()] > 1:
-            items.append(_refused(name, None, {"name": ["Is in the document more than once."]}))
+            items.append(_refused(name, None, {"name": [_("Is in the document more than once.")]}))
         else:
             items.append(planner.item(name, entry, stored.get(name)))
     return Plan(tuple(items))
@@ -164,7 +169,8 @@ class _Planner:
         return not changes or (switches_only and not self.as_they_were)
 
     def _no_such_account(self, said: Any) -> str:
-        return f"No account is named {said!r} here; there are: {', '.join(sorted(self.accounts)) or 'none'}."
+        names = ", ".join(sorted(self.accounts)) or "–"
+        return _("No account is named %(said)s here; there are: %(names)s.") % {"said": repr(said), "names": names}
 
     def _changes(self, stored: Strategy | None, valid: Mapping[str, Any]) -> list[Difference]:
         """Return what differs from what is stored; all of it, where nothing is."""

@@ -16,6 +16,7 @@ from exchange.rounding import plain, round_down
 from exchange.types import Market
 from market.intervals import INTERVALS
 from market.models import Instrument
+from market.sentences import told
 from market.symbols import AmbiguousPair, split_ticker, symbol_for
 from strategies.models import Leg, Strategy
 
@@ -51,7 +52,7 @@ def find(ticker: str, market: str) -> Found:
     try:
         parts = split_ticker(ticker)
     except ValueError as error:
-        return Found(problem=("ticker", f"{error}."))
+        return Found(problem=("ticker", f"{told(error.args[0], _)}."))
     if market not in MarketChoices.values:
         return Found(
             parts.pair,
@@ -70,7 +71,7 @@ def _listed(pair: str, ticker: str, market: str) -> Found:
     try:
         symbol = symbol_for(pair, market, symbols)
     except AmbiguousPair as error:
-        return Found(pair, problem=("ticker", f"{error}."))
+        return Found(pair, problem=("ticker", f"{told(error.args[0], _)}."))
     if symbol is None:
         return Found(pair, problem=("ticker", _why_unlisted(pair, ticker, market, bool(symbols))))
     return Found(pair, Instrument.objects.get(market=market, symbol=symbol))
