@@ -37,6 +37,7 @@ from exchange.backoffice import (
 from operations.admin import DecisionLine, line_of
 from operations.models import Decision
 from strategies.models import Strategy
+from strategies.reason_names import name_of
 from strategies.reasons import SENTENCES
 
 # How many alarms of an outcome or a reason a list pages through
@@ -137,7 +138,7 @@ class ByReason(ByAnswer):
     column = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return [(word, word.replace("_", " ")) for word in sorted(SENTENCES)]
+        return [(word, name_of(word)) for word in sorted(SENTENCES)]
 
     def found(self, value: str) -> set[int]:
         own = among_newest(Alarm.objects.filter(reason=value)).order_by("-id")

@@ -39,6 +39,7 @@ from operations.lifecycle import NothingToClose, close_by_hand
 from operations.models import Decision, Fill, Lane, Operation, Order
 from operations.settling_admin import SettlesNow
 from strategies.models import Leg, Strategy
+from strategies.reason_names import name_of
 from strategies.reasons import SENTENCES, explain
 
 # Symbols and names of strategies are shorter, or have spaces
@@ -76,7 +77,7 @@ class ByReason(Bounded):
     column = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return [(word, word.replace("_", " ")) for word in sorted(SENTENCES)]
+        return [(word, name_of(word)) for word in sorted(SENTENCES)]
 
 
 class ByOutcome(Bounded):

@@ -16,6 +16,7 @@ from exchange.rounding import plain
 from operations.models import Fill, Order, OrderEvent
 from operations.states import OrderStatus
 from strategies.compared import Compared
+from strategies.reason_names import name_of
 from strategies.reasons import explain
 
 
@@ -128,7 +129,7 @@ def instruction(order: Order) -> str:
 
 def shown_facts(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the values that were compared, as label and value."""
-    return tuple((key.replace("_", " "), "–" if value is None else str(value)) for key, value in facts.items())
+    return tuple((name_of(key), "–" if value is None else str(value)) for key, value in facts.items())
 
 
 def _tell_event(order: Order, event: OrderEvent, start: datetime) -> Step:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from django.utils.translation import gettext_lazy as _
 
 from exchange.refusals import in_words
+from strategies.reason_names import name_of
 
 SENTENCES = {
     # A strategy's answer to an alarm
@@ -170,7 +171,7 @@ _COVERS = {
 def explain(reason: str, facts: Mapping[str, object]) -> str:
     """Return the sentence for `reason`; a word without one is shown as it is."""
     sentence = SENTENCES.get(reason)
-    return str(sentence).format_map(_Shown(facts)) if sentence else reason.replace("_", " ")
+    return str(sentence).format_map(_Shown(facts)) if sentence else name_of(reason)
 
 
 class _Shown(dict[str, object]):

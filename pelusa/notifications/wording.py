@@ -13,6 +13,7 @@ from operations.models import Notice, Operation, Order
 from operations.states import OrderStatus
 from pelusa.logs import clean
 from pelusa.notifications.events import Event
+from strategies.reason_names import name_of
 from strategies.reasons import explain
 
 LONGEST_TITLE = 120
@@ -104,7 +105,7 @@ def _name_of(kind: str) -> str:
         "channel_unreadable": _("A channel's address cannot be read"),
         "notification_given_up": _("Notifications do not arrive"),
     }
-    return names.get(kind, kind.replace("_", " ").capitalize())
+    return names.get(kind, name_of(kind).capitalize())
 
 
 def tell_day(day: date, totals: dict[str, Any]) -> tuple[str, str]:

@@ -32,6 +32,7 @@ from operations.history import why as why_not
 from operations.models import Decision, Order
 from operations.states import OrderStatus
 from strategies.models import Strategy
+from strategies.reason_names import name_of
 from strategies.reasons import explain
 
 # An alarm that no strategy answered; where some did, their own reasons are counted
@@ -187,7 +188,7 @@ def _place(kind: Kind, rows: QuerySet[Any], choice: Choice) -> Place:
 def _count(kind: Kind, choice: Choice, end: str, reason: str, times: int, percent: int, sentence: str) -> Count:
     query = urlencode({kind.parameter: end, "reason": reason} | choice.query)
     label, colour = kind.labels[end], kind.colours[end]
-    return Count(times, percent, label, colour, reason.replace("_", " "), sentence, f"{kind.list}?{query}")
+    return Count(times, percent, label, colour, name_of(reason), sentence, f"{kind.list}?{query}")
 
 
 def _is_cut(model: type[Model], choice: Choice) -> bool:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.formats import localize
 from django.utils.functional import Promise
 from rest_framework.test import APIClient
@@ -26,12 +26,15 @@ from operations.models import Limits, Notice
 from pelusa.doctor.asking import ask_together
 from pelusa.doctor.findings import Level, verdict
 from pelusa.doctor.webhook import judge_secrets
+from pelusa.notifications.models import Channel, Message
+from pelusa.notifications.outbox import write_messages
 from pelusa.office.overview import PARTS
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of, page
 from pelusa.tests.making import client_of, make_alarm, make_strategy
 from pelusa.tests.test_office_admin import pages_of, rows, url_of
 from strategies.models import Strategy
+from strategies.reason_names import NAMES, name_of
 from strategies.reasons import SENTENCES, explain
 
 __all__ = ["rows"]
@@ -46,7 +49,14 @@ ENGLISH = re.compile(r"\b(the|of|is not|are|was|with|from|this|which|must)\b", r
 AS_IT_CAME = frozenset({"code", "pre", "script", "style", "textarea", "template"})
 ICON = "material-symbols"
 # Names of languages and of time zones, log-ins of the test's own people, and permissions, which Django stores
-NAMES = re.compile(r"English$|[A-Z]\w+/|.*at-the-office|.* \| Can ")
+NAMED = re.compile(r"English$|[A-Z]\w+/|.*at-the-office|.* \| Can ")
+
+
+@pytest.fixture(autouse=True)
+def language_of_the_next_test() -> Iterator[None]:
+    """A request leaves its language switched on in the test's thread."""
+    with translation.override(settings.LANGUAGE_CODE):
+        yield
 
 
 @pytest.fixture
@@ -99,6 +109,12 @@ def test_every_reason_is_a_sentence_in_spanish(word: str) -> None:
     with translation.override("es"):
         in_spanish = explain(word, {})
     assert in_spanish != explain(word, {})
+
+
+def test_every_reason_has_a_name_for_lists() -> None:
+    assert set(NAMES) == {word.replace("_", " ") for word in SENTENCES}
+    with translation.override("es"):
+        assert name_of("gate_shut") == "compuerta cerrada"
 
 
 class Words(HTMLParser):
@@ -163,8 +179,7 @@ def test_no_page_shows_an_english_word_in_spanish(rows: None, browser: Client, c
             continue
         assert answer.status_code == 200, url
         for text in words_of(answer.content.decode()):
-            is_machine_word = text.replace(" ", "_") in SENTENCES
-            if (text in english or ENGLISH.search(text)) and not is_machine_word and not NAMES.match(text):
+            if (text in english or ENGLISH.search(text)) and not NAMED.match(text):
                 found[text] = url
     assert not found, "\n".join(f"{url}: {text}" for text, url in found.items())
 
@@ -237,3 +252,14 @@ def test_a_wrong_form_complains_in_spanish(browser: Client) -> None:
     shown = answer.content.decode()
     assert "Debe ser mayor que cero, o vacío para no tener límite; era 0." in shown
     assert "&#x27;never&#x27; no nombra horas" in shown
+
+
+def test_each_channel_is_told_in_its_own_language() -> None:
+    for language in ("en", "es"):
+        Channel.objects.create(name=language, url="json://127.0.0.1:9/", language=language)
+    write_messages(timezone.now())
+    Notice.objects.create(kind="unsettled_order", level="critical", facts={"symbol": "BTC-USDT", "order": "p1"})
+    write_messages(timezone.now())
+    titles = dict(Message.objects.values_list("channel__name", "title"))
+    assert "Order not settled" in titles["en"]
+    assert "Orden sin resolver" in titles["es"]
