@@ -55,7 +55,7 @@ TABLE: dict[str, dict[str, frozenset[str]]] = {
     "api/v1/alarms/<pk>/": READ,
     "api/v1/strategies/": READ | {"POST": TRADERS},
     "api/v1/strategies/export/": READ,
-    "api/v1/strategies/import/": {"POST": TRADERS, "OPTIONS": TRADERS},
+    "api/v1/strategies/import/": {"POST": TRADERS, "OPTIONS": READERS},
     "api/v1/strategies/<pk>/": READ | dict.fromkeys(WRITE, TRADERS),
     "api/v1/strategies/<pk>/versions/": READ,
     "api/v1/operations/": READ,
