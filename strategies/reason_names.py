@@ -104,6 +104,33 @@ NAMES = (
     _("worth unknown"),
 )
 
+# Why an alarm cannot be read
+UNREADABLE = (
+    _("bad number"),
+    _("bad ticker"),
+    _("bad time"),
+    _("bad type"),
+    _("conflicting keys"),
+    _("control character"),
+    _("cut short"),
+    _("delayed data"),
+    _("duplicate key"),
+    _("empty body"),
+    _("encoded"),
+    _("missing key"),
+    _("not an object"),
+    _("not json"),
+    _("not utf8"),
+    _("placeholder left"),
+    _("too deep"),
+    _("too large"),
+    _("too long"),
+    _("too many keys"),
+    _("too many values"),
+    _("unknown interval"),
+    _("unknown order"),
+)
+
 
 def name_of(reason: str) -> str:
     """Return the machine word as people write it, in the reader's language."""

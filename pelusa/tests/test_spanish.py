@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polib
 import pytest
@@ -19,6 +19,7 @@ from django.utils.formats import localize
 from django.utils.functional import Promise
 from rest_framework.test import APIClient
 
+from alarms.decoding import Reason
 from alarms.intake import record_alarm
 from alarms.models import Alarm
 from alarms.timeline import sentence_of
@@ -34,7 +35,7 @@ from pelusa.tests.browsing import browser_of, page
 from pelusa.tests.making import client_of, make_alarm, make_strategy
 from pelusa.tests.test_office_admin import pages_of, rows, url_of
 from strategies.models import Strategy
-from strategies.reason_names import NAMES, name_of
+from strategies.reason_names import NAMES, UNREADABLE, name_of
 from strategies.reasons import SENTENCES, explain
 
 __all__ = ["rows"]
@@ -113,6 +114,7 @@ def test_every_reason_is_a_sentence_in_spanish(word: str) -> None:
 
 def test_every_reason_has_a_name_for_lists() -> None:
     assert set(NAMES) == {word.replace("_", " ") for word in SENTENCES}
+    assert set(UNREADABLE) >= {word.replace("_", " ") for word in get_args(Reason)}
     with translation.override("es"):
         assert name_of("gate_shut") == "compuerta cerrada"
 
