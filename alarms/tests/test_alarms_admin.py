@@ -66,8 +66,9 @@ def test_the_list_says_what_the_exchange_made_of_it() -> None:
 
 
 def test_an_alarm_without_an_answer_shows_its_own_sentence() -> None:
-    make_alarm(status="ignored", reason="no_strategy", detail="Nobody waits for it.")
-    assert "Nobody waits for it." in page(browser_of("viewer"), LIST)
+    make_alarm(status="ignored", reason="no_strategy", detail="As it was told in English then.")
+    told = "No strategy waits for alarms named &#x27;Stochastic_v1&#x27; on BTCUSDT.P."
+    assert told in page(browser_of("viewer"), LIST)
 
 
 def test_the_page_shows_every_step_in_order() -> None:

@@ -98,9 +98,10 @@ def test_a_strategy_that_is_changed_over_the_api_is_audited_with_its_leg_and_tok
 
 
 @COMMITS
+@COMMITS
 def test_switching_strategies_from_the_list_is_audited() -> None:
     strategy = make_strategy()
-    chosen = {"action": "deactivate", "_selected_action": [strategy.pk]}
+    chosen = {"action": "deactivate", "_selected_action": [strategy.pk], "confirmed": "yes"}
     browser("trader").post(reverse("admin:strategies_strategy_changelist"), chosen)
     assert told(only("strategies.strategy")) == ("office", "changed", {"is_active": [True, False]})
 

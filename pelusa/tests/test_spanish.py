@@ -151,6 +151,23 @@ def words_of(html: str) -> list[str]:
     return reader.seen
 
 
+OURS = sorted(path for app in OUR_APPS for path in Path(settings.BASE_DIR, app).rglob("templates/**/*.html"))
+MARKUP = re.compile(
+    r"{% blocktrans.*?{% endblocktrans(?:late)? %}|{%.*?%}|{{.*?}}|{#.*?#}"
+    r"|<(?:script|style|code).*?</(?:script|style|code)>"
+    r"|&\w+;|<[^>]*>",
+    re.DOTALL,
+)
+# The same in every language
+NO_WORDS = re.compile(r"\b(UTC|USDT|CSV|JSON|Pelusa)\b")
+
+
+@pytest.mark.parametrize("template", OURS, ids=lambda path: path.name)
+def test_no_template_holds_words_that_are_not_wrapped(template: Path) -> None:
+    text = NO_WORDS.sub("", MARKUP.sub(" ", template.read_text()))
+    assert not re.findall(r"[A-Za-z]{3,}", text)
+
+
 @pytest.fixture
 def browser() -> Client:
     browser = browser_of()

@@ -53,6 +53,7 @@ def test_duplicating_asks_first_and_leads_to_the_copy() -> None:
     assert [each.act for each in history_of("strategies.strategy", str(copy.pk))][-1] == "added"
 
 
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
 def test_pausing_asks_first_and_keeps_what_is_held() -> None:
     strategy = make_strategy()
     make_operation(strategy)
