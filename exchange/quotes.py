@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 
 from loguru import logger
 
@@ -19,8 +20,8 @@ FRESH_FOR, SHOWN_FOR = 2.0, 30.0
 @dataclass(slots=True)
 class _List:
     prices: dict[str, Decimal] = field(default_factory=dict)
-    read_at: float = float("-inf")
-    asked_at: float = float("-inf")
+    read_at: float = -inf
+    asked_at: float = -inf
 
 
 class Quotes:

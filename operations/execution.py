@@ -24,6 +24,7 @@ from exchange.types import MarginMode, Market, OrderRequest, OrderType, Position
 from operations.kept import Kept
 from operations.limits import Denial, check_again, check_claim
 from operations.models import Decision, Lane, Operation, Order
+from operations.notices import raise_notice
 from operations.preparation import NotYet, Prepared, crumbs, doubt_position_mode, exit_quantity, nets, prepare
 from operations.states import CLOSED, UNFINISHED, WORKING, OrderStatus
 from operations.transitions import apply_report, hold_account, hold_lane, move, move_held
@@ -402,6 +403,15 @@ def deny_waiting(order: Order, denial: Denial) -> None:
         _lock(order)
         if Order.objects.filter(pk=order.pk, status=OrderStatus.CREATED).exists():
             _deny(order, denial)
+
+
+def deny_without_key(lane_id: int) -> None:
+    """Deny the waiting entries of an account whose key cannot be opened, and tell a human: its exits cannot be sent."""
+    account = Account.objects.defer("api_key", "api_secret").get(lanes=lane_id)
+    raise_notice(f"account:{account.pk}", "key_unreadable", account=account)
+    entries = Order.objects.filter(lane=lane_id, role=Order.Role.ENTRY, status=OrderStatus.CREATED)
+    for order in entries.select_related("lane", "decision").order_by("id"):
+        deny_waiting(order, Denial("key_unreadable", {"account": account.name}))
 
 
 def _to_submitted(order: Order, quantity: Decimal | None, **columns: Any) -> bool:

@@ -39,6 +39,8 @@ def run_lane(lane_id: int) -> None:
         execution.run_lane(lane, may_enter=resume.may_enter(lane))
     except ExchangeError as error:
         logger.warning("lane {}: nothing sent, tried again by the sweep: {}", lane, error)
+    except WrongKey:
+        execution.deny_without_key(lane_id)
     _ring_after_fills(lane, began)
 
 
@@ -182,7 +184,7 @@ def _check_key(account_id: int) -> None:
     except (ExchangeError, WrongKey) as error:
         _tell_unread(account_id, error)
         return
-    for kind in ("key_not_checked", "key_unread"):
+    for kind in ("key_not_checked", "key_unread", "key_unreadable"):
         end_notice(about, kind)
     if may_withdraw:
         raise_notice(about, "key_may_withdraw", account=account)
@@ -195,7 +197,9 @@ def _tell_unread(account_id: int, error: Exception) -> None:
     account = Account.objects.defer(*without_secrets()).get(pk=account_id)
     logger.warning("account {}: what its key may do cannot be read: {}", account.name, error)
     about = f"account:{account_id}"
-    if account.is_key_unproven:
+    if isinstance(error, WrongKey):
+        raise_notice(about, "key_unreadable", account=account)
+    elif account.is_key_unproven:
         raise_notice(about, "key_not_checked", account=account)
     elif account.environment == Account.Environment.VST and account.rights_read_at is None:
         raise_notice(about, "key_unread", Notice.Level.WARNING, account=account)

@@ -55,6 +55,10 @@ SENTENCES = {
     "key_not_checked": _(
         "BingX has not said yet that the account's key may not withdraw money: exits only, until it has."
     ),
+    "key_unreadable": _(
+        "The account's stored key cannot be opened with FIELD_ENCRYPTION_KEYS: nothing can be sent, exits neither."
+        " Enter the key again, or give the old FIELD_ENCRYPTION_KEYS back."
+    ),
     "key_unread": _("What the account's key may do cannot be read. Demo money is traded nevertheless."),
     "above_ceiling": _("The account is {environment}, but PELUSA_TRADING allows {ceiling} at most."),
     "no_equity": _("The account's equity could not be read."),

@@ -160,7 +160,7 @@ def test_another_key_over_the_api_is_unproven_until_the_exchange_answers(account
     told = client_of("operator").patch(f"/api/v1/accounts/{account.pk}/", body, format="json").json()
     assert told["rights_read_at"] is None
     assert told["key_note"].startswith("What the key may do is not known yet: ")
-    assert told["key_note"].endswith("No entry is sent until it is.")
+    assert told["key_note"].endswith("No entry is sent until it is known.")
     assert Account.objects.get().is_key_unproven
 
 

@@ -22,6 +22,7 @@ from operations.comparison import compare_positions, settle_in_flight
 from operations.lifecycle import AlarmFacts, carry_out
 from operations.models import Fill, Lane, Notice, Operation, Order, OrderEvent
 from operations.states import UNFINISHED
+from operations.tasks import run_lane
 from pelusa.testing import (
     DATABASES,
     PaperExchange,
@@ -76,12 +77,14 @@ def test_r21_poisoned_alarms_among_honest_ones_are_set_aside_and_stop_nobody(acc
         kinds[kind] += 1
         record_alarm(alarm_body(ticker=ticker, Strategy=kind), "127.0.0.1")
         record_alarm(alarm_body(ticker=ticker, Strategy="Nobody_v1"), "127.0.0.1")
-    sweep_until_routed(kinds["Broken_v1"] * routing.MOST_ATTEMPTS + 1)
-    assert Counter(Alarm.objects.filter(strategy="Broken_v1").values_list("reason", flat=True)) == {
-        "quarantined": kinds["Broken_v1"]
-    }
+    sweep_until_routed(routing.MOST_ATTEMPTS)
+    for lane_id in Lane.objects.filter(account__name="broken").values_list("pk", flat=True):
+        run_lane(lane_id)
+    unsent = Order.objects.filter(operation__strategy__alarm_name="Broken_v1")
+    assert Counter(unsent.values_list("status", "reason")) == {("denied", "key_unreadable"): kinds["Broken_v1"]}
+    assert Notice.objects.get().kind == "key_unreadable"
     assert Alarm.objects.filter(strategy="Stochastic_v1", status="processed").count() == kinds["Stochastic_v1"]
-    assert Order.objects.count() == kinds["Stochastic_v1"]
+    assert Order.objects.count() == kinds["Stochastic_v1"] + kinds["Broken_v1"]
     assert set(Alarm.objects.filter(strategy="Nobody_v1").values_list("reason", flat=True)) == {"no_strategy"}
     assert Alarm.objects.filter(status="invalid").count() == kinds["invalid"] > 0
 
