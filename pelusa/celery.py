@@ -183,7 +183,8 @@ def refuse_dangerous_settings(**kwargs: Any) -> None:
 
 @worker_ready.connect
 def begin_with_what_is_unknown(sender: Any, **kwargs: Any) -> None:
-    """Read the lists of instruments once at start, without which no strategy can be made; look at books and worths."""
+    """Read the lists of instruments once at start, without which no strategy can be made; look at all the rest."""
+    sender.app.send_task("exchange.tasks.measure_clocks")
     sender.app.send_task("market.tasks.refresh_instruments")
     sender.app.send_task("operations.tasks.compare_books")
     sender.app.send_task("operations.tasks.check_keys")

@@ -20,6 +20,7 @@ from operations.states import CLOSED
 from strategies.models import Leg, Strategy
 from strategies.reasons import explain
 from strategies.validation import resolve
+from strategies.versions import keep_version
 
 PATIENCE = 30.0
 USER = "demo"
@@ -94,6 +95,7 @@ def _make_strategy(account: Account, name: str, alarm_name: str, ticker: str, si
         leverage=5,
         size=size,
     )
+    keep_version(strategy, USER)
 
 
 def scenes(now: datetime) -> Iterator[Scene]:
