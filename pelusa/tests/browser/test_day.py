@@ -78,7 +78,8 @@ def test_a_day_from_a_new_strategy_to_a_denied_alarm(office: Office, walker: tup
     try:
         pull_kill_switch(page, f"{name} saw the news")
         somebody.visit("/admin/")
-        expect(page.locator(".pelusa-alert", has_text=f"{name} saw the news")).to_be_visible()
+        # Its own card, and the notice of it
+        expect(page.locator(".pelusa-alert", has_text=f"{name} saw the news").first).to_be_visible()
         denied = office.post_alarm("order open long", name)
         why = page.locator(f"li:has(a[href='{alarm_page(denied)}']) .pelusa-outcome")
         expect(why).to_contain_text(f"{name} saw the news", timeout=PATIENCE)
