@@ -46,6 +46,7 @@ NAMES = (
     _("key may withdraw"),
     _("key not checked"),
     _("key unread"),
+    _("key unreadable"),
     _("kill switch"),
     _("kill switch on"),
     _("lanes frozen"),
