@@ -173,7 +173,9 @@ class LiveSystem:
     def on_our_servers(cls, home: Path, **options: Any) -> "LiveSystem":
         """Return a system on the servers that the environment names, in a Redis database of its own, emptied."""
         mysql = os.environ["DATABASE_URL"].rpartition("/")[0]
-        broker = urlsplit(os.environ["CELERY_BROKER_URL"])._replace(path="/15").geturl()
+        # Another system may run beside it: each process of the tests has a Redis database of its own
+        number = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+        broker = urlsplit(os.environ["CELERY_BROKER_URL"])._replace(path=f"/{number}").geturl()
         with redis.Redis.from_url(broker) as server:
             server.flushdb()
         return cls(home, mysql, broker, **options)

@@ -56,7 +56,7 @@ def test_each_reason_is_told_by_the_newest_sentence(strategy: Strategy) -> None:
         "maria pulled it: news",
         "no 'indicator open long' on 1h",
         "Not enough money.",
-        "Nobody waits for it.",
+        "No strategy waits for alarms named",
     ):
         assert sentence in text
 
