@@ -73,7 +73,7 @@ def news(now: datetime) -> Iterator[list[Event]]:
 
 def _notices(now: datetime, moves: Moves) -> Iterator[Event]:
     rows = Notice.objects.select_related("account").defer(*without_secrets("account__"))
-    for notice in _behind("notice", rows, now, moves):
+    for notice in _behind("notice", rows, "raised_at", now, moves):
         yield _of_notice(notice)
 
 
@@ -100,7 +100,7 @@ def _of_notice(notice: Notice, *, is_over: bool = False) -> Event:
 def _orders(now: datetime, moves: Moves) -> Iterator[Event]:
     related = ("order__lane__account", "order__operation__strategy")
     rows = OrderEvent.objects.select_related(*related).defer(*without_secrets("order__lane__account__"))
-    for step in _behind("order_event", rows, now, moves):
+    for step in _behind("order_event", rows, "at", now, moves):
         # As it is now: a fill that was reported in two steps is told once, whole
         status = OrderStatus(step.status)
         if status in LEVEL_OF_ORDER and not _is_own_undoing(step.order):
@@ -119,10 +119,10 @@ def _is_own_undoing(order: Order) -> bool:
     return order.reason in ("cover_changed", "nothing_left_to_close")
 
 
-def _behind(source: str, rows: QuerySet[Any], now: datetime, moves: Moves) -> Iterator[Any]:
+def _behind(source: str, rows: QuerySet[Any], column: str, now: datetime, moves: Moves) -> Iterator[Any]:
     """Yield the rows behind the source's watermark, oldest first, and add to `moves` how it is moved."""
     newest = rows.aggregate(newest=Max("pk"))["newest"] or 0
-    mark = _mark(source, newest, now)
+    mark = Watermark.objects.filter(source=source).first() or _mark(source, _before_the_news(rows, column, now), now)
     position = mark.position
     while page := list(rows.filter(pk__gt=position).order_by("pk")[:A_PAGE]):
         yield from page
@@ -133,9 +133,14 @@ def _behind(source: str, rows: QuerySet[Any], now: datetime, moves: Moves) -> It
         moves.append(partial(same.update, position=mark.horizon, horizon=newest, horizon_at=now))
 
 
-def _mark(source: str, newest: int, now: datetime) -> Watermark:
-    """Return the watermark; the first begins at the end: what was before is history."""
-    first = {"position": newest, "horizon": newest, "horizon_at": now}
+def _before_the_news(rows: QuerySet[Any], column: str, now: datetime) -> int:
+    """Return where the first look begins: what is older is history, and of the rest each channel has its own start."""
+    older = rows.filter(**{f"{column}__lt": now - NEWS}).order_by(f"-{column}")
+    return older.values_list("pk", flat=True).first() or 0
+
+
+def _mark(source: str, position: int, now: datetime) -> Watermark:
+    first = {"position": position, "horizon": position, "horizon_at": now}
     return Watermark.objects.get_or_create(source=source, defaults=first)[0]
 
 

@@ -41,7 +41,6 @@ def alarm_of(reason: str) -> Callable[[Office], str]:
 # Each page's address; `{}` is the number that is found in the office
 TREND = number_of("/strategies/", name="Trend follower")
 PAGES: dict[str, tuple[str, Callable[[Office], str] | None]] = {
-    "overview": ("/admin/", None),
     "alarms": ("/admin/alarms/alarm/", None),
     "alarm": ("/admin/alarms/alarm/{}/change/", alarm_of("entry_gate_open")),
     "alarm-denied": ("/admin/alarms/alarm/{}/change/", alarm_of("order_too_large")),
@@ -63,6 +62,8 @@ PAGES: dict[str, tuple[str, Callable[[Office], str] | None]] = {
     "audit": ("/admin/pelusa/auditentry/", None),
     "notices": ("/admin/operations/notice/", None),
     "channels": ("/admin/pelusa/channel/", None),
+    # Last: its line about health is up to ten seconds old, and at first there was no account
+    "overview": ("/admin/", None),
 }
 DARK = ("overview", "alarm", "chart")
 
