@@ -23,7 +23,7 @@ from exchange.models import Account
 from market.intervals import INTERVALS
 from strategies.models import Leg, Strategy, StrategyVersion
 from strategies.validation import problems
-from strategies.versions import keep_version, with_differences
+from strategies.versions import COLUMNS, keep_version, with_differences
 
 LEGS = tuple(Leg.Name.values)
 # What `strategies.validation` finds out
@@ -108,19 +108,8 @@ class StrategySerializer(KnownKeysOnly):
         model = Strategy
         fields = (
             "id",
-            "name",
-            "alarm_name",
-            "ticker",
-            "account",
-            "market",
-            "symbol",
-            "is_active",
-            "active_from",
-            "active_until",
-            "max_alarm_age",
-            "expects_alarm_every",
-            "when_unprotected",
-            "description",
+            # What a version keeps is what the API tells
+            *COLUMNS,
             "created_at",
             "updated_at",
             *LEGS,
