@@ -124,6 +124,9 @@ def _behind(source: str, rows: QuerySet[Any], column: str, now: datetime, moves:
     newest = rows.aggregate(newest=Max("pk"))["newest"] or 0
     mark = Watermark.objects.filter(source=source).first() or _mark(source, _before_the_news(rows, column, now), now)
     position = mark.position
+    if newest - position > A_PAGE:
+        # Much at once is history, of a restored backup say: only its last day is worth a look
+        position = max(position, _before_the_news(rows, column, now))
     while page := list(rows.filter(pk__gt=position).order_by("pk")[:A_PAGE]):
         yield from page
         position = page[-1].pk

@@ -5,6 +5,7 @@ import threading
 from celery import shared_task
 from django.utils import timezone
 
+from operations.overlap import alone
 from pelusa.doorbell import ring_on_commit
 from pelusa.notifications import outbox
 
@@ -15,7 +16,13 @@ _hands = threading.BoundedSemaphore(HANDS)
 
 @shared_task
 def sweep_notifications() -> None:
-    """Write what is new, end what lingers, and ring for every channel that has something due."""
+    """Write what is new, end what lingers, and ring for every channel that has something due; one sweep at a time."""
+    with alone("tell", 0) as is_first:
+        if is_first:
+            _tell_what_happened()
+
+
+def _tell_what_happened() -> None:
     now = timezone.now()
     outbox.end_what_lingers(now)
     outbox.write_messages(now)

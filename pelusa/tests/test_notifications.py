@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from operations.models import Notice, Order, OrderEvent
 from operations.notices import end_notice, raise_notice
-from pelusa.notifications import outbox, tasks
+from pelusa.notifications import events, outbox, tasks
 from pelusa.notifications.models import Channel, Message, Watermark
 from pelusa.testing import DATABASES
 from pelusa.tests.making import make_account, make_history, make_operation, make_order, make_strategy
@@ -137,6 +138,22 @@ def test_the_watermark_moves_and_tells_nothing_twice(receiver: Receiver) -> None
     assert len(receiver.titles) == 3
     mark = Watermark.objects.get(source="notice")
     assert mark.position < mark.horizon == Notice.objects.latest("pk").pk
+
+
+def test_a_year_of_history_is_not_read_again_and_again(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "A_PAGE", 2)
+    make_channel(receiver)
+    look()
+    order = make_order(make_operation(make_strategy()))
+    long_ago = timezone.now() - timedelta(days=30)
+    for _ in range(9):
+        OrderEvent.objects.create(order=order, at=long_ago, status="filled", source="us")
+    step(order, "filled")
+    with CaptureQueriesContext(connection) as asked:
+        look()
+    read = [each["sql"] for each in asked if 'JOIN "operations_order"' in each["sql"].replace("`", '"')]
+    assert len(receiver.titles) == 1
+    assert len(read) == 2, "a page with the news, and one that finds nothing more"
 
 
 class Died(BaseException):
