@@ -32,9 +32,19 @@ class Message(virtual.Message):
 
 
 class Channel(redis.Channel):
-    """A channel that knows when it has no line any more, and drops what is no message."""
+    """A channel that knows when it has no line any more, drops what is no message, and sends all over one client."""
 
     Message = Message
+    _kept: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return the client that there is: Kombu makes one for each message, which takes as long as sending it."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]
+        # A line that was lost takes its pool with it
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = super()._create_client()  # type: ignore[misc]
+        return self._kept
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if self.connection is None or self.connection.client is None:

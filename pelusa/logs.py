@@ -76,11 +76,16 @@ class Secrets:
     """The values that must never be written, and one pattern that finds any of them."""
 
     def __init__(self) -> None:
+        self._given: frozenset[str] = frozenset()
         self._values: frozenset[str] = frozenset()
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, values: Iterable[str]) -> None:
         """Register values, as they are and as a URL would carry them."""
+        # An account is read many times an order, its keys hardly ever change
+        if self._given.issuperset(values := tuple(values)):
+            return
+        self._given |= frozenset(values)
         new = {form for value in values if len(value) >= SHORTEST_VALUE for form in (value, quote(value, safe=""))}
         if new <= self._values:
             return

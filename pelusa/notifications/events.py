@@ -61,28 +61,41 @@ class Event:
     is_over: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look: when it is, what is history by then, and how the watermarks are moved if it succeeds."""
+
+    now: datetime
+    history_until: datetime
+    moves: Moves
+
+
 @contextmanager
-def news(now: datetime) -> Iterator[list[Event]]:
-    """Give what happened since the last time, some of it once more; if the block fails, all of it."""
+def news(now: datetime, since: datetime) -> Iterator[list[Event]]:
+    """Give what happened since the last time, some of it once more; if the block fails, all of it.
+
+    What happened before `since`, or is older than news can be, may be left out.
+    """
     moves: Moves = []
-    events = (*_notices(now, moves), *_orders(now, moves), *_ended_notices(now, moves))
+    look = _Look(now, max(since - UNCOMMITTED, now - NEWS), moves)
+    events = (*_notices(look), *_orders(look), *_ended_notices(look))
     yield [event for event in events if event.at > now - NEWS]
     for move in moves:
         move()
 
 
-def _notices(now: datetime, moves: Moves) -> Iterator[Event]:
+def _notices(look: _Look) -> Iterator[Event]:
     rows = Notice.objects.select_related("account").defer(*without_secrets("account__"))
-    for notice in _behind("notice", rows, "raised_at", now, moves):
+    for notice in _behind("notice", rows, "raised_at", look):
         yield _of_notice(notice)
 
 
-def _ended_notices(now: datetime, moves: Moves) -> Iterator[Event]:
-    mark = _mark("notice_over", 0, now)
+def _ended_notices(look: _Look) -> Iterator[Event]:
+    now, mark = look.now, _mark("notice_over", 0, look.now)
     ended = Notice.objects.filter(ended_at__gt=mark.horizon_at - UNCOMMITTED, ended_at__lte=now)
     for notice in ended.select_related("account").defer(*without_secrets("account__")):
         yield _of_notice(notice, is_over=True)
-    moves.append(partial(Watermark.objects.filter(pk=mark.pk, horizon_at__lt=now).update, horizon_at=now))
+    look.moves.append(partial(Watermark.objects.filter(pk=mark.pk, horizon_at__lt=now).update, horizon_at=now))
 
 
 def _of_notice(notice: Notice, *, is_over: bool = False) -> Event:
@@ -97,13 +110,14 @@ def _of_notice(notice: Notice, *, is_over: bool = False) -> Event:
     )
 
 
-def _orders(now: datetime, moves: Moves) -> Iterator[Event]:
+def _orders(look: _Look) -> Iterator[Event]:
     related = ("order__lane__account", "order__operation__strategy")
-    rows = OrderEvent.objects.select_related(*related).defer(*without_secrets("order__lane__account__"))
-    for step in _behind("order_event", rows, "at", now, moves):
+    told = OrderEvent.objects.filter(status__in=LEVEL_OF_ORDER).select_related(*related)
+    rows = told.defer(*without_secrets("order__lane__account__"))
+    for step in _behind("order_event", rows, "at", look):
         # As it is now: a fill that was reported in two steps is told once, whole
         status = OrderStatus(step.status)
-        if status in LEVEL_OF_ORDER and not _is_own_undoing(step.order):
+        if not _is_own_undoing(step.order):
             yield Event(
                 key=f"order:{step.order_id}:{status}",
                 kind=Kind.FILL if status == OrderStatus.FILLED else Kind.REFUSAL,
@@ -119,26 +133,27 @@ def _is_own_undoing(order: Order) -> bool:
     return order.reason in ("cover_changed", "nothing_left_to_close")
 
 
-def _behind(source: str, rows: QuerySet[Any], column: str, now: datetime, moves: Moves) -> Iterator[Any]:
-    """Yield the rows behind the source's watermark, oldest first, and add to `moves` how it is moved."""
-    newest = rows.aggregate(newest=Max("pk"))["newest"] or 0
-    mark = Watermark.objects.filter(source=source).first() or _mark(source, _before_the_news(rows, column, now), now)
+def _behind(source: str, rows: QuerySet[Any], column: str, look: _Look) -> Iterator[Any]:
+    """Yield the rows behind the source's watermark, oldest first, and note how it is moved."""
+    newest = rows.model._default_manager.aggregate(newest=Max("pk"))["newest"] or 0
+    mark = Watermark.objects.filter(source=source).first()
+    mark = mark or _mark(source, _end_of_history(rows, column, look), look.now)
     position = mark.position
     if newest - position > A_PAGE:
-        # Much at once is history, of a restored backup say: only its last day is worth a look
-        position = max(position, _before_the_news(rows, column, now))
+        # After a time without channels, or from a backup, it may be a year
+        position = max(position, _end_of_history(rows, column, look))
     while page := list(rows.filter(pk__gt=position).order_by("pk")[:A_PAGE]):
         yield from page
         position = page[-1].pk
-    if now - mark.horizon_at > UNCOMMITTED:
+    if look.now - mark.horizon_at > UNCOMMITTED:
         # Only from where we began: another process may have moved it meanwhile
         same = Watermark.objects.filter(pk=mark.pk, position=mark.position, horizon=mark.horizon)
-        moves.append(partial(same.update, position=mark.horizon, horizon=newest, horizon_at=now))
+        look.moves.append(partial(same.update, position=mark.horizon, horizon=newest, horizon_at=look.now))
 
 
-def _before_the_news(rows: QuerySet[Any], column: str, now: datetime) -> int:
-    """Return where the first look begins: what is older is history, and of the rest each channel has its own start."""
-    older = rows.filter(**{f"{column}__lt": now - NEWS}).order_by(f"-{column}")
+def _end_of_history(rows: QuerySet[Any], column: str, look: _Look) -> int:
+    """Return the last row that is no news to anybody; of the rest each channel has its own start."""
+    older = rows.filter(**{f"{column}__lt": look.history_until}).order_by(f"-{column}")
     return older.values_list("pk", flat=True).first() or 0
 
 

@@ -47,7 +47,9 @@ def write_messages(now: datetime) -> int:
     """
     # Without addresses: words need none, and one that no key opens must not silence the others
     channels = list(Channel.objects.filter(is_active=True).defer("url").prefetch_related(_accounts()))
-    with news(now) as events:
+    if not channels:
+        return 0
+    with news(now, min(channel.since for channel in channels)) as events:
         told = [message for event in events for message in _of_event(event, channels, now)]
         told += [message for channel in channels if (message := _of_day(channel, now))]
         return _write(told)
