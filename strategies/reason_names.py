@@ -11,6 +11,7 @@ NAMES = (
     _("alarm too old"),
     _("all silent"),
     _("audit broken"),
+    _("backup failed"),
     _("beat away"),
     _("before active dates"),
     _("below min notional"),

@@ -148,6 +148,7 @@ SENTENCES = {
     "exchange_clock_unmeasured": _("The clock of {environment} was last measured {since} UTC: does BingX answer?"),
     "work_lags": _("The oldest waiting row ({what}) waits since {since} UTC."),
     "low_disk": _("{megabytes} MB are free on the disk of Pelusa's files."),
+    "backup_failed": _("No backup was made: {detail}"),
     "strategy_silent": _("{strategy} heard no alarm since {since} UTC; it expects one every {minutes} minutes."),
     "all_silent": _("No alarm at all came since {since} UTC, though {count} strategies expect some."),
     # What else stands in the way of trading

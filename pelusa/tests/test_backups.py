@@ -225,6 +225,20 @@ def test_no_password_is_on_a_command_line(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert f"--password={password}" in understood.stdout
 
 
+def test_people_are_told_that_a_backup_failed_until_one_is_made(settings: Any, tmp_path: Path) -> None:
+    settings.BACKUP_DIR = tmp_path / "a file"
+    settings.BACKUP_DIR.write_text("")
+    for _ in range(2):
+        with pytest.raises(CommandError, match="no backup was made"):
+            call_command("backup")
+    notice = Notice.objects.get(kind="backup_failed", ended_at=None)
+    assert notice.facts == {"detail": "File exists"}
+    settings.BACKUP_DIR = tmp_path / "backups"
+    back_up()
+    notice.refresh_from_db()
+    assert notice.ended_at is not None
+
+
 def test_a_daily_backup_waits_for_its_hour() -> None:
     assert _seconds_until(_time_of_day("10:30"), AT) == 1800
     assert _seconds_until(_time_of_day("10:00"), AT) == 86_400
