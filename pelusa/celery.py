@@ -43,8 +43,8 @@ app.conf.update(
     broker_connection_max_retries=None,
     broker_pool_acquire_timeout=1.0,
     broker_transport_options={
-        "visibility_timeout": 120,
-        "unacked_restore_interval": 5,
+        # What a worker took and did not finish is found by a sweep within seconds, and not rung again after minutes
+        "ack_emulation": False,
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,

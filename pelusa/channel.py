@@ -1,10 +1,8 @@
 """Survive what Kombu does not: a line to the broker that was closed, and a message that is none.
 
-A line that was closed fails here as a lost one does, which Celery knows how to survive.
-
-Kombu 5.7 forgets whose line it was when it closes one. Whoever still needs it then, to give a message back or to
-acknowledge what a thread has just finished, stumbles over an AttributeError; nobody expects that, and the worker ends
-with all that its threads are at. It would also end when somebody who got at Redis puts there what is no message.
+A line that was closed fails here as a lost one does, which Celery knows how to survive. Kombu 5.7 forgets whose line it
+was when it closes one. Whoever still needs it then stumbles over an AttributeError; nobody expects that, and the worker
+ends with all that its threads are at. It would also end when somebody who got at Redis puts there what is no message.
 """
 
 from typing import Any
@@ -35,6 +33,8 @@ class Channel(redis.Channel):
     """A channel that knows when it has no line any more, drops what is no message, and sends all over one client."""
 
     Message = Message
+    # Bells that a worker took and did not come to are not rung again: a sweep does the work within seconds
+    do_restore = False
     _kept: Any = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:
