@@ -17,7 +17,7 @@ from typing import Any
 
 from loguru import logger
 
-from bench import candles, memory, pipeline, reads, webhook
+from bench import candles, memory, pipeline, reads, rest, webhook
 from bench.books import CROWD
 from bench.measure import ROUNDS, Goal, Row, growth, of_pairs, remarks, table
 from bench.scene import BareSystem, BenchMariaDB, BenchSystem, inside
@@ -30,10 +30,10 @@ RESULTS = ROOT / "bench" / "results.json"
 # As `make run` has them
 THREADS = WORKER_THREADS
 LATENCY = 80
-PARTS = ("memory", "webhook", "pipeline", "crowd", "candles", "klines", "pages", "overview")
+PARTS = ("memory", "webhook", "pipeline", "crowd", "candles", "klines", "pages", "overview", "rest")
 SHARES = (0.1, 1.0)
 # Of the seconds of a busy round
-IDLE, INTAKE, READS, SMALL = 1 / 10, 1 / 30, 1 / 60, 1 / 6
+IDLE, INTAKE, READS, SMALL, REST = 1 / 10, 1 / 30, 1 / 60, 1 / 6, 1 / 6
 
 
 def run(options: argparse.Namespace, home: Path) -> list[Row]:
@@ -147,6 +147,12 @@ class Bench:
     def _overview(self, size: Size, is_full: bool) -> list[Row]:
         with self.empty.asleep():
             return reads.measure_queries(self.full, stored=size.alarms)
+
+    def _rest(self, size: Size, is_full: bool) -> list[Row]:
+        """With nothing to do there are only sweeps and hearts: a table that one of them walks shows here."""
+        with self.empty.asleep():
+            leaders = self.full.leaders(self.mysql, self.broker)
+            return rest.measure(leaders, stored=size.alarms, seconds=self.options.seconds * REST)
 
 
 def _say(began: float, what: str) -> None:
