@@ -18,6 +18,7 @@ from loguru import logger
 from alarms.messages import Message, Unreadable, read_message, signal_digest
 from alarms.models import Alarm
 from exchange.tallies import add
+from operations.kept import GONE
 from pelusa.doorbell import ring_on_commit
 
 # By attribute name, without those that are at their default
@@ -118,9 +119,6 @@ def _store_redelivery(columns: Columns, original_id: int) -> None:
     logger.info("alarm {} is a redelivery of {}", alarm_id, original_id)
 
 
-# What a driver says of a connection that ended, mostly before it was used again. Were the row stored after all, its key
-# would tell: the second attempt is then a redelivery of the first, and the sweep rings for it
-_GONE = {2006, 2013, 4031}
 _FIELDS = [field for field in Alarm._meta.local_concrete_fields if not field.primary_key]
 _DEFAULTS: Columns = {field.attname: field.get_default() for field in _FIELDS}
 # The only columns whose values the drivers take in another form; asking each field costs as much as the insert
@@ -131,13 +129,14 @@ def _insert(columns: Columns) -> int:
     """Insert an alarm with one statement and no transaction around it; return its id.
 
     A transaction and a ping before it would be four more round trips, for one row. A connection that the server ended
-    meanwhile is opened anew instead, once.
+    meanwhile is opened anew instead, once. Were the row stored after all, its key would tell: the second attempt is
+    then a redelivery of the first, and the sweep rings for it.
     """
     connection = connections["alarms"]
     try:
         return _insert_over(connection, columns)
     except OperationalError as error:
-        if not _GONE.intersection(error.args[:1]) or connection.in_atomic_block:
+        if not GONE.intersection(error.args[:1]) or connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
             raise
         connection.close()

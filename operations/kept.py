@@ -1,6 +1,7 @@
 """Look-ups whose SQL is made once: Django makes a query's text anew each time, which takes longer than to run it.
 
 Only the text is kept, never a row: each call asks the database, through Django's own cursor, and makes new objects.
+The first of a request or a task saves the ping of its connection too: it may be asked twice, so it is its own ping.
 """
 
 import threading
@@ -9,13 +10,16 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import connections
+from django.db import OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.transaction import TransactionManagementError
 
 Value = int | str | datetime
 Row = TypeVar("Row")
+# What a driver says of a connection that ended
+GONE = frozenset({2006, 2013, 4031})
 # What no column holds: by it a value's places among a query's parameters are found
 MARKS: dict[type, Callable[[int], Value]] = {
     int: lambda number: 2**62 + number,
@@ -83,7 +87,21 @@ class _Compiled(Generic[Row]):
         self._compiler.get_converters = lambda _: converters
 
     def run(self, values: tuple[Value, ...]) -> list[Row]:
-        self._compiler.connection = connection = connections[self._using]
+        # The stubs know nothing of health checks
+        connection: Any = connections[self._using]
+        if not _is_to_be_pinged(connection):
+            return self._rows(connection, values)
+        connection.health_check_done = True
+        try:
+            return self._rows(connection, values)
+        except OperationalError as error:
+            if not GONE.intersection(error.args[:1]):
+                raise
+            connection.close()
+            return self._rows(connection, values)
+
+    def _rows(self, connection: BaseDatabaseWrapper, values: tuple[Value, ...]) -> list[Row]:
+        self._compiler.connection = connection
         if self._queryset.query.select_for_update and not connection.in_atomic_block:
             raise TransactionManagementError("select_for_update cannot be used outside of a transaction.")
         parameters = self._constants.copy()
@@ -98,3 +116,9 @@ class _Compiled(Generic[Row]):
         if not isinstance(value, datetime):
             return value
         return cast(Value, self._compiler.connection.ops.adapt_datetimefield_value(value))
+
+
+def _is_to_be_pinged(connection: Any) -> bool:
+    """Tell whether Django would ping before the next statement, and the statement is in no transaction."""
+    is_open_alone = connection.connection is not None and not connection.in_atomic_block
+    return bool(is_open_alone and connection.health_check_enabled and not connection.health_check_done)

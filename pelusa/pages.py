@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
@@ -77,6 +78,16 @@ class NewestFirst(CursorPagination):
         neighbour = {"type": "string", "format": "uri", "nullable": True}
         properties = {"next": neighbour, "previous": neighbour, "results": schema}
         return {"type": "object", "required": list(properties), "properties": properties}
+
+
+class NamedFilters(DjangoFilterBackend):
+    """django-filter where a request names a filter; where it names none, no form is made to find nothing in it."""
+
+    def filter_queryset(self, request: Request, queryset: Any, view: Any) -> Any:
+        filterset = self.get_filterset_class(view, queryset)
+        if filterset is None or request.query_params.keys().isdisjoint(filterset.base_filters):
+            return queryset
+        return super().filter_queryset(request, queryset, view)
 
 
 def _is_id(text: str) -> bool:

@@ -220,7 +220,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["pelusa.roles.RolePermissions"],
     "DEFAULT_THROTTLE_CLASSES": ["pelusa.throttles.ApiThrottle"],
     "DEFAULT_PAGINATION_CLASS": "pelusa.pages.NewestFirst",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["pelusa.pages.NamedFilters"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["pelusa.writing.QuickJSON", "rest_framework.renderers.BrowsableAPIRenderer"],
     "DEFAULT_PARSER_CLASSES": ["pelusa.reading.ExactJSONParser", "rest_framework.parsers.FormParser"],

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 from knox.auth import TokenAuthentication
+from knox.crypto import hash_token
+from knox.models import get_token_model
+from knox.settings import CONSTANTS
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 
+from operations.kept import Kept
 from pelusa.lockout import address_of
 from pelusa.throttles import Allowance
 
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
 # From one address, a minute and process; a guess beyond them is refused before any database is asked
 WRONG_TOKENS = 20
+BY_KEY = Kept[Any](lambda key: get_token_model().objects.filter(token_key=key).select_related("user"), str)
 
 
 @cache
@@ -45,6 +51,8 @@ class ApiTokens(TokenAuthentication):
         return auth_token.expiry is not None and bool(super()._cleanup_token(auth_token))
 
     def authenticate_credentials(self, token: bytes) -> Any:
-        if not token.isascii():
-            raise AuthenticationFailed(_("Invalid token."))
-        return super().authenticate_credentials(token)
+        text = token.decode() if token.isascii() else ""
+        for held in BY_KEY.all(text[: CONSTANTS.TOKEN_KEY_LENGTH]) if text else ():
+            if not self._cleanup_token(held) and compare_digest(hash_token(text), held.digest):
+                return self.validate_user(held)
+        raise AuthenticationFailed(_("Invalid token."))

@@ -176,7 +176,8 @@ _COVERS = {
 def explain(reason: str, facts: Mapping[str, object]) -> str:
     """Return the sentence for `reason`; a word without one is shown as it is."""
     sentence = SENTENCES.get(reason)
-    return str(sentence).format_map(_Shown(facts)) if sentence else name_of(reason)
+    # To ask a lazy sentence whether it is empty is to translate it
+    return name_of(reason) if sentence is None else str(sentence).format_map(_Shown(facts))
 
 
 class _Shown(dict[str, object]):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
@@ -18,6 +19,7 @@ import alarms
 import operations
 from exchange.models import Account
 from operations.kept import Kept
+from pelusa import roles, tokens
 from pelusa.testing import DATABASES
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
@@ -40,7 +42,7 @@ def look_ups() -> dict[str, Kept[Any]]:
     return found
 
 
-LOOK_UPS = look_ups()
+LOOK_UPS = look_ups() | {"pelusa.tokens.BY_KEY": tokens.BY_KEY, "pelusa.roles.HELD": roles.HELD}
 
 
 @pytest.mark.parametrize("name", LOOK_UPS)
@@ -122,3 +124,58 @@ def test_rows_are_locked_inside_a_transaction_only() -> None:
         assert locking.get(account.pk) == account
     with pytest.raises(TransactionManagementError):
         locking.get(account.pk)
+
+
+def end(connection: BaseDatabaseWrapper) -> None:
+    """Let the server end a connection, as it does when it starts anew."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        (number,) = cursor.fetchone()
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute(f"KILL {number}")
+    other.close()
+
+
+def pings(connection: BaseDatabaseWrapper) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Com_admin_commands'")
+        return int(cursor.fetchone()[1])
+
+
+@pytest.mark.servers
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_the_first_look_up_of_a_request_is_its_own_ping() -> None:
+    account, connection = Account.objects.create(name="main"), connections[Account.objects.db]
+    before = pings(connection)
+    # As each request and each task begins
+    connection.close_if_unusable_or_obsolete()
+    assert ACCOUNT.get(account.pk) == account
+    assert pings(connection) == before
+    connection.close_if_unusable_or_obsolete()
+    assert Account.objects.get(pk=account.pk) == account
+    assert pings(connection) == before + 1
+
+
+@pytest.mark.servers
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_a_look_up_opens_a_connection_anew_that_the_server_ended_since_the_last_request() -> None:
+    account, connection = Account.objects.create(name="main"), connections[Account.objects.db]
+    end(connection)
+    connection.close_if_unusable_or_obsolete()
+    assert ACCOUNT.get(account.pk) == account
+
+
+@pytest.mark.servers
+@pytest.mark.django_db(databases=DATABASES, transaction=True)
+def test_what_a_transaction_lost_with_its_connection_is_not_asked_anew() -> None:
+    account, connection = Account.objects.create(name="main"), connections[Account.objects.db]
+    connection.close_if_unusable_or_obsolete()
+
+    @transaction.atomic
+    def lose_it() -> None:
+        end(connection)
+        ACCOUNT.get(account.pk)
+
+    with pytest.raises(OperationalError):
+        lose_it()

@@ -13,7 +13,7 @@ from market.tests.making import make_backfills
 from operations.models import Decision, Fill, Limits, Notice, Operation, Order
 from pelusa.actors import SYSTEM
 from pelusa.audit.chain import append
-from pelusa.roles import ROLES, RolePermissions
+from pelusa.roles import ROLES, RolePermissions, give_role, read_permissions
 from pelusa.testing import DATABASES
 from pelusa.tests.making import client_of, make_history, make_instrument
 
@@ -158,6 +158,41 @@ def test_the_superuser_may_do_everything_and_a_user_that_is_switched_off_nothing
 
     get_user_model().objects.update(is_active=False)
     assert client.get("/api/v1/accounts/").status_code == 401
+
+
+def test_what_is_taken_away_is_gone_at_the_next_request() -> None:
+    from django.contrib.auth import get_user_model
+    from knox.models import AuthToken
+
+    client, users = client_of("trader"), get_user_model().objects
+    user = users.get()
+    assert client.get("/api/v1/alarms/").status_code == 200
+    user.groups.clear()
+    assert client.get("/api/v1/alarms/").status_code == 403
+    give_role(user, "viewer")
+    assert client.get("/api/v1/alarms/").status_code == 200
+    users.update(is_active=False)
+    assert client.get("/api/v1/alarms/").status_code == 401
+    users.update(is_active=True)
+    assert client.get("/api/v1/alarms/").status_code == 200
+    AuthToken.objects.all().delete()
+    assert client.get("/api/v1/alarms/").status_code == 401
+
+
+@pytest.mark.parametrize("groups", [(), ("viewer",), ("viewer", "operator")])
+@pytest.mark.parametrize("is_active", [True, False])
+def test_a_users_permissions_are_those_that_django_reads(groups: tuple[str, ...], is_active: bool) -> None:
+    from django.contrib.auth import get_user_model
+
+    users = get_user_model().objects
+    user = users.create_user("ana", is_active=is_active)
+    users.create_user("other").user_permissions.add(Permission.objects.get(codename="add_user"))
+    user.user_permissions.add(*Permission.objects.filter(codename__in=("view_user", "view_alarm")))
+    user.groups.add(*Group.objects.filter(name__in=groups))
+    ours, theirs = users.get(pk=user.pk), users.get(pk=user.pk)
+    read_permissions(ours)
+    assert ours.get_all_permissions() == theirs.get_all_permissions()
+    assert bool(ours.get_all_permissions()) is is_active
 
 
 def names_of(role: str) -> set[str]:
