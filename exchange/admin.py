@@ -106,6 +106,7 @@ class AccountAdmin(ModelAdmin):
     """Whose money an order moves."""
 
     form = AccountForm
+    when_empty = _("An account is what trades: on paper at first, with keys of the exchange later.")
     list_display = ("name", "where", "is_active", "position_mode", "has_credentials")
     list_filter = ("environment", "is_active")
     search_fields = ("name",)
@@ -214,6 +215,7 @@ class _OverTime(Ledger):
 class EquityPointAdmin(_OverTime):
     """What each account was worth, newest first."""
 
+    when_empty = _("What each account is worth is noted every five minutes.")
     list_display = (
         time_column("taken_at", _("At (UTC)")),
         "account",
@@ -238,6 +240,7 @@ class EquityPointAdmin(_OverTime):
 class EquitySnapshotAdmin(_OverTime):
     """What each wallet held, newest first."""
 
+    when_empty = _("What lies in each wallet is noted every five minutes.")
     list_display = (
         time_column("taken_at", _("At (UTC)")),
         "account",

@@ -4,6 +4,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from exchange.encryption import EncryptedTextField
+from exchange.rounding import plain
 from exchange.types import Market, OldProduct, PositionMode
 
 
@@ -146,7 +147,7 @@ class EquityPoint(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.taken_at:%Y-%m-%d %H:%M} {self.equity:f} USDT"
+        return f"{self.taken_at:%Y-%m-%d %H:%M} {plain(self.equity)} USDT"
 
 
 class EquitySnapshot(models.Model):
@@ -188,4 +189,4 @@ class EquitySnapshot(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.taken_at:%Y-%m-%d %H:%M} {self.market} {self.equity:f} {self.asset}"
+        return f"{self.taken_at:%Y-%m-%d %H:%M} {self.get_market_display()} {plain(self.equity)} {self.asset}"

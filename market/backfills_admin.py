@@ -48,7 +48,7 @@ def shown_row(page: ModelAdmin, request: HttpRequest, object_id: str) -> Any:
 def told(row: Backfill) -> dict[str, Any]:
     """Return how far a backfill is, for the bar that moves by itself."""
     per_cent = f"{row.progress * 100:.1f}"
-    words = _("%(status)s, %(per_cent)s %%, %(rows)s candles, back to %(cursor)s") % {
+    words = _("%(status)s, %(per_cent)s %%, %(rows)s candles, back to %(cursor)s UTC") % {
         "status": row.get_status_display(),
         "per_cent": per_cent,
         "rows": f"{row.rows:,}",
@@ -61,6 +61,7 @@ def told(row: Backfill) -> dict[str, Any]:
 class BackfillAdmin(Ledger):
     """Wishes for old candles and how far they came; one begins on its series' page."""
 
+    when_empty = _("A backfill begins on its series' page.")
     list_display = (
         "name",
         "state",
@@ -189,6 +190,7 @@ def progress_bar(row: Backfill) -> SafeString:
 class KlineHoleAdmin(Ledger):
     """Candles that the exchange was asked for and did not have. Believed when it lacked them twice."""
 
+    when_empty = _("The exchange had every candle that it was asked for.")
     list_display = (
         "of_series",
         time_column("start", _("From (UTC)")),

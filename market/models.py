@@ -51,7 +51,7 @@ class Instrument(models.Model):
         constraints = [models.UniqueConstraint(fields=["market", "symbol"], name="instrument_is_listed_once")]
 
     def __str__(self) -> str:
-        return f"{self.symbol} {self.market}"
+        return f"{self.symbol} {self.get_market_display()}"
 
 
 class Series(models.Model):
@@ -108,7 +108,7 @@ class Series(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.symbol} {self.interval} {self.market}"
+        return f"{self.symbol} {self.interval} {self.get_market_display()}"
 
 
 class Kline(models.Model):

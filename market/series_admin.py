@@ -232,6 +232,7 @@ class SeriesAdmin(Ledger):
     """Which candles are kept, and what is missing of them. What changes is an act, never a field."""
 
     form = NewSeriesForm
+    when_empty = _("Candles that a chart asked for, or that are to be followed, stand here.")
     list_display = (
         "name",
         "followed",

@@ -33,6 +33,7 @@ from exchange.backoffice import (
     without_secrets,
 )
 from exchange.models import MarketChoices
+from market.units import counted_in, settled_in
 from operations import columns
 from operations.history import TONES, OrderLife, Tone, tell_order, why
 from operations.lifecycle import NothingToClose, close_by_hand
@@ -263,7 +264,8 @@ def shown_result(operation: Operation) -> SafeString:
     """Return realised profit less fees, with its sign and its colour."""
     result = operation.realised_pnl - operation.fees
     word = "gain" if result > 0 else "loss" if result < 0 else "even"
-    return format_html('<span class="pelusa-{}">{}{}</span>', word, "+" if result > 0 else "", shown_number(result))
+    shown, asset = shown_number(result), settled_in(operation.market, operation.symbol)
+    return format_html('<span class="pelusa-{}">{}{} {}</span>', word, "+" if result > 0 else "", shown, asset)
 
 
 def operation_link(number: int | None) -> SafeString | str:
@@ -275,13 +277,14 @@ def operation_link(number: int | None) -> SafeString | str:
 
 def figures_of(operation: Operation) -> list[tuple[Any, str]]:
     """Return the operation's figures as label and value."""
+    held_in, paid_in = (of(operation.market, operation.symbol) for of in (counted_in, settled_in))
     return [
-        (_("Entered"), shown_number(operation.quantity)),
-        (_("Held now"), shown_number(operation.held_quantity)),
+        (_("Entered"), f"{shown_number(operation.quantity)} {held_in}"),
+        (_("Held now"), f"{shown_number(operation.held_quantity)} {held_in}"),
         (_("Average entry"), shown_number(operation.avg_entry_price)),
         (_("Average exit"), shown_number(operation.avg_exit_price)),
-        (_("Realised, before fees"), shown_number(operation.realised_pnl)),
-        (_("Fees"), shown_number(operation.fees)),
+        (_("Realised, before fees"), f"{shown_number(operation.realised_pnl)} {paid_in}"),
+        (_("Fees"), f"{shown_number(operation.fees)} {paid_in}"),
         (_("Result after fees"), shown_result(operation)),
         (_("Opened (UTC)"), shown_time(operation.opened_at)),
         (_("Closed (UTC)"), shown_time(operation.closed_at)),
@@ -476,6 +479,7 @@ class OrderAdmin(SettlesNow, Ledger):
 class LaneAdmin(Ledger):
     """Each account and symbol: whether entries are held back there, since when and why."""
 
+    when_empty = _("A lane comes with the first order of a symbol.")
     list_display = (
         "symbol",
         "market",

@@ -61,6 +61,7 @@ class MoveForm(forms.Form):
 class KillSwitchAdmin(Ledger):
     """The hand on the brake. A trader may pull it, an operator release it; each says why."""
 
+    when_empty = _("No kill switch was ever pulled.")
     list_display = ("of_whom", "state", "reason", "changed_by", time_column("changed_at", _("Moved (UTC)")))
     fields = ("of_whom", "is_on", "reason", "changed_by", "changed_at")
     actions_list = ("pull", "release")

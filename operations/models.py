@@ -9,8 +9,10 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from exchange.models import Account, MarketChoices
+from exchange.rounding import plain
 from operations.states import OrderStatus
 from strategies.models import Leg, Strategy
+from strategies.reason_names import name_of
 
 
 def new_client_order_id() -> str:
@@ -178,7 +180,7 @@ class Decision(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.outcome}: {self.reason}"
+        return f"{self.get_outcome_display()}: {name_of(self.reason)}"
 
 
 class Order(models.Model):
@@ -280,7 +282,7 @@ class Order(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.role} {self.client_order_id}"
+        return f"{self.get_role_display()} {self.client_order_id}"
 
     @property
     def received_quantity(self) -> Decimal:
@@ -333,7 +335,7 @@ class Fill(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.quantity} at {self.price}"
+        return f"{plain(self.quantity)} @ {plain(self.price)}"
 
 
 class KillSwitch(models.Model):
@@ -482,4 +484,4 @@ class Notice(models.Model):
         indexes = [models.Index(fields=["ended_at", "-id"], name="notice_by_end")]
 
     def __str__(self) -> str:
-        return f"{self.level}: {self.kind}"
+        return f"{self.get_level_display()}: {name_of(self.kind)}"

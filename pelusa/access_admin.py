@@ -22,6 +22,7 @@ from pelusa.addresses import Rule, Rules, merged
 from pelusa.gatekeeping import environment_rules
 from pelusa.models import AddressRule, Refusal, stored_rules
 from pelusa.refusals import OTHERS, UNKNOWN
+from strategies.reason_names import name_of
 
 SURE = "_sure"
 
@@ -39,6 +40,7 @@ class AddressRuleAdmin(ModelAdmin):
     list_filter = ("verdict", "is_enabled")
     list_before_template = "pelusa/environment_rules.html"
     compressed_fields = False
+    when_empty = _("Only the rules of the environment, above, are in force.")
     # One at a time: each is asked about
     actions: Any = None
 
@@ -180,12 +182,13 @@ class RefusalAdmin(Ledger):
     )
     list_filter = (SinceSeen, "prefix")
     search_fields = ("address", "reason")
+    when_empty = _("Who is turned away is counted here, with the reason.")
     ordering = ("-last_seen_at", "-pk")
     fields = ("address", "why", "prefix", "count", "first_seen_at", "last_seen_at")
 
     @display(description=_("Reason"))
     def why(self, row: Refusal) -> Any:
-        return REASONS.get(row.reason, row.reason)
+        return REASONS.get(row.reason) or name_of(row.reason)
 
     @display(description="")
     def deny(self, row: Refusal) -> SafeString | str:
@@ -211,6 +214,7 @@ class FailedLoginAdmin(Ledger):
     search_fields = ("username", "ip_address")
     fields = ("username", "ip_address", "failures_since_start", "attempt_time", "user_agent", "path_info")
     actions = ("delete_selected",)
+    when_empty = _("Nobody gave a wrong password in the last quarter of an hour.")
 
     def has_delete_permission(self, request: HttpRequest, obj: AccessAttempt | None = None) -> bool:
         return bool(request.user.is_superuser)

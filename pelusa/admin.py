@@ -111,6 +111,7 @@ class TokenAdmin(ModelAdmin):
 
     add_form = TokenForm
     fields = ("user", "expiry")
+    when_empty = _("A program needs a token to ask the API.")
     list_display = ("beginning", "user", time_column("created", _("Issued (UTC)")), "until")
     search_fields = ("user__username", "token_key")
     list_select_related = ("user",)

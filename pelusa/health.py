@@ -67,6 +67,7 @@ class Kept:
     def __init__(self, find: Callable[[], dict[str, Any]]) -> None:
         self._find, self._turn = find, Lock()
         self._found: dict[str, Any] = {}
+        self.found_at = LONG_AGO
         self._until = self._found_at = 0.0
 
     def __call__(self) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Kept:
 
     def keep(self, found: dict[str, Any]) -> None:
         """Take what somebody found by himself."""
-        self._found, self._found_at = found, monotonic()
+        self._found, self._found_at, self.found_at = found, monotonic(), timezone.now()
         self._until = self._found_at + KEPT_SECONDS
 
     def latest(self) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from pelusa.addresses import PREFIX, Rule, Rules, as_rule, merged
 from pelusa.audit.rows import AuditEntry, AuditHead
 from pelusa.monitoring.models import Heartbeat, Tally
 from pelusa.notifications.models import Channel, Message, Watermark
+from strategies.reason_names import name_of
 
 __all__ = [
     "AddressRule",
@@ -99,4 +100,4 @@ class Refusal(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.address}: {self.reason} at {self.prefix}, {self.count}×"
+        return f"{self.address} {self.prefix}: {name_of(self.reason)}, {self.count}×"

@@ -167,6 +167,7 @@ class StrategyAdmin(SwitchingPages, TransferPages):
 
     form = StrategyForm
     inlines = (LegInline,)
+    when_empty = _("A strategy says which alarms are traded, on which account and how large.")
     list_display = (
         "name",
         "state",

@@ -173,7 +173,7 @@ def test_a_backfill_is_asked_for_and_its_progress_is_told(paper: PaperExchange) 
     assert browser.get(PROGRESS, {"ids": str(row.pk)}).json() == {
         str(row.pk): {
             "progress": "0.0",
-            "words": "Waiting, 0.0 %, 0 candles, back to 2026-02-01 00:00:00",
+            "words": "Waiting, 0.0 %, 0 candles, back to 2026-02-01 00:00:00 UTC",
             "is_over": False,
         }
     }

@@ -6,13 +6,14 @@ from typing import Any
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -20,6 +21,7 @@ from exchange.backoffice import NOTHING, ByValue, Ledger, Since, time_column
 from pelusa.audit.recording import history_of
 from pelusa.audit.rows import AuditEntry
 from pelusa.audit.watching import WATCHED
+from strategies.versions import label_of
 
 # What one page of an object's history holds
 MOST_SHOWN = 200
@@ -91,7 +93,7 @@ class AuditAdmin(Ledger):
     fields = (
         "at",
         "who",
-        "deed",
+        "done",
         "thing",
         "before_and_after",
         "note",
@@ -101,7 +103,7 @@ class AuditAdmin(Ledger):
         "request_id",
         "entry_hash",
     )
-    readonly_fields = ("deed", "thing", "before_and_after")
+    readonly_fields = ("done", "thing", "before_and_after")
     exported = (
         "id",
         "at",
@@ -124,6 +126,10 @@ class AuditAdmin(Ledger):
     @display(description=_("Act"), label={word: colour for word, (colour, _label) in ACTS.items()})
     def deed(self, entry: AuditEntry) -> tuple[str, Any]:
         return entry.act, _said(entry)
+
+    @display(description=_("Act"))
+    def done(self, entry: AuditEntry) -> Any:
+        return _said(entry)
 
     @display(description=_("Object"))
     def thing(self, entry: AuditEntry) -> str:
@@ -148,13 +154,25 @@ def kind_of(entry: AuditEntry) -> str:
 
 def changes_shown(entry: AuditEntry) -> SafeString:
     """Return each field with what it was and what it became, and the note."""
-    lines = [(name, _text(before), _text(after)) for name, (before, after) in entry.changes.items()]
+    lines = [(_label_of(entry, name), _text(before), _text(after)) for name, (before, after) in entry.changes.items()]
     shown = format_html_join("", "<div><b>{}</b> {} → {}</div>", lines)
     note = format_html("<div>{}</div>", entry.note) if entry.note else ""
     return format_html("{}{}", shown, note) if lines or note else format_html("{}", NOTHING)
 
 
+def _label_of(entry: AuditEntry, name: str) -> str:
+    """Return how a person calls a field; one that is gone, or was a part's, keeps the name it was stored under."""
+    try:
+        if entry.object_type == "strategies.strategy":
+            return label_of(name)
+        return capfirst(str(apps.get_model(entry.object_type)._meta.get_field(name).verbose_name))
+    except (LookupError, ValueError, FieldDoesNotExist):
+        return name
+
+
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(_("yes") if value else _("no"))
     if isinstance(value, list):
         return ", ".join(map(str, value)) or NOTHING
     return NOTHING if value is None or value == "" else str(value)

@@ -216,6 +216,7 @@ class ChannelAdmin(ModelAdmin):
 class MessageAdmin(Ledger):
     """What was told, on which channel, and whether it arrived."""
 
+    when_empty = _("What was sent to the channels stands here.")
     list_display = (
         time_column("created_at", _("At (UTC)")),
         "channel",

@@ -36,6 +36,8 @@ PARTS = {
     "queue": _("Queue"),
     "exchange clock": _("Exchange's clock"),
 }
+# Nobody is asked: what they last wrote down tells
+KNOWN_FROM_ROWS = ("worker", "beat", "disk", "queue", "exchange clock")
 WAITING = {
     "alarm": _("Alarm that waits to be decided on"),
     "order": _("Order that waits to be sent"),
@@ -58,7 +60,8 @@ def health_now(request: HttpRequest) -> HttpResponse:
 
 def latest_for(request: HttpRequest) -> dict[str, Any]:
     """Return what this process's heart last found, for one line on another page; it costs nothing."""
-    return {"may_see_health": request.user.has_perm(PERMISSION), "health": health.latest()}
+    latest = {"health": health.latest(), "health_at": health.found_at}
+    return latest | {"may_see_health": request.user.has_perm(PERMISSION)}
 
 
 def _found_for(request: HttpRequest) -> dict[str, Any]:
@@ -68,7 +71,9 @@ def _found_for(request: HttpRequest) -> dict[str, Any]:
     found = health()
     return {
         "health": found,
-        "parts": [(_name_of(name), check) for name, check in found["checks"].items()],
+        "parts": [
+            (_name_of(name), check, not name.startswith(KNOWN_FROM_ROWS)) for name, check in found["checks"].items()
+        ],
         "processes": list(_processes(now)),
         "waiting": [
             (WAITING[what], shown_time(at) if at else "", _age(at, now)) for what, at in read_waiting().items()

@@ -9,6 +9,7 @@ from exchange.models import Account
 from exchange.quotes import quotes
 from exchange.types import Market
 from market.models import Instrument
+from market.units import counted_in, settled_in
 from operations.admin import OPERATION_COLOURS
 from operations.models import Operation
 from operations.profit import live_profit, profit_percent
@@ -61,7 +62,7 @@ def _holding(operation: Operation, sizes: dict[str, Decimal]) -> Holding:
     return Holding(
         operation,
         OPERATION_COLOURS[operation.status],
-        shown_number(operation.held_quantity),
+        f"{shown_number(operation.held_quantity)} {counted_in(operation.market, operation.symbol)}",
         shown_number(entry),
         shown_number(price),
         signed(profit, asset_of(operation)) if profit is not None else NOTHING,
@@ -86,12 +87,6 @@ def _profit_of(operation: Operation, price: Decimal | None, sizes: dict[str, Dec
 def asset_of(operation: Operation) -> str:
     """Return the asset in which the operation's result is counted."""
     return settled_in(operation.market, operation.symbol)
-
-
-def settled_in(market: str, symbol: str) -> str:
-    """Return the asset in which results of a symbol are counted."""
-    base, _, quote = symbol.partition("-")
-    return base if market == Market.COINM else quote
 
 
 def signed(amount: Decimal, asset: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 from django.db.models import QuerySet
 
 from exchange.backoffice import NOTHING
+from market.units import settled_in
 from operations.admin import OPERATION_COLOURS, OUTCOME_COLOURS, DecisionLine, line_of
 from operations.models import Decision, Operation
 from operations.results import Record, Result, record_of
-from pelusa.office.holdings import asset_of, settled_in, signed, tone_of
+from pelusa.office.holdings import asset_of, signed, tone_of
 from pelusa.office.worth import POINTS_DRAWN, polyline, thinned
 from strategies.models import Leg, Strategy
 from strategies.reasons import explain

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.utils.translation import gettext as _
 
 from exchange.backoffice import NOTHING, without_secrets
 from exchange.models import Account, EquityPoint
 from operations.models import Operation
+from pelusa.navigation import BADGES
 from pelusa.office.holdings import asset_of, signed, tone_of
 
 CURVE = timedelta(days=1)
@@ -25,6 +27,7 @@ class Card:
     """One account as the first page shows it; `line` are the points of an SVG polyline."""
 
     account: Account
+    money: tuple[Any, str]
     equity: str
     as_of: str
     today: str
@@ -77,6 +80,7 @@ def _card(
     total = sum(realised.values(), Decimal(0))
     return Card(
         account,
+        BADGES[account.environment],
         f"{points[-1][1]:.2f}" if points else NOTHING,
         f"{points[-1][0]:%H:%M}" if points else "",
         signed(today, "USDT") if today is not None else NOTHING,

@@ -50,7 +50,7 @@ def held() -> list[Operation]:
 def test_the_page_lists_what_will_be_closed_with_its_quantity_and_closes_nothing(held: list[Operation]) -> None:
     text = page(browser_of("trader"), of_strategy(held[0].strategy))
     assert text.count('name="operation"') == 2
-    for words in ("BTC-USDT LONG", "ETH-USDT SHORT", "0.01 @ 50000.1", "It goes out at the market", "checked"):
+    for words in ("BTC-USDT LONG", "ETH-USDT SHORT", "0.01 BTC @ 50000.1", "It goes out at the market", "checked"):
         assert words in text
     assert statuses() == ["open"] * 3
     assert page(browser_of("trader"), of_account(held[0].strategy)).count('name="operation"') == 3

@@ -37,7 +37,7 @@ def test_what_is_held_says_what_it_would_bring_now() -> None:
     make_operation(make_strategy(make_account()))
     for text in (page(browser_of(), reverse("admin:index")), part("now")):
         assert "BTC-USDT LONG" in text
-        assert "0.01 @ 50000.1 → 51000" in text
+        assert "0.01 BTC @ 50000.1 → 51000" in text
         assert "+10.00 USDT" in text
         assert "+2.00 %" in text
 
@@ -46,7 +46,7 @@ def test_without_a_price_no_profit_is_guessed(prices: dict[str, Decimal]) -> Non
     prices.clear()
     make_operation(make_strategy(make_account()))
     text = part("now")
-    assert "0.01 @ 50000.1 → –" in text
+    assert "0.01 BTC @ 50000.1 → –" in text
     assert "USDT <small>" not in text
 
 

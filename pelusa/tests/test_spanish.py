@@ -226,7 +226,7 @@ def test_the_api_speaks_the_callers_language_and_its_machine_words_stay() -> Non
 def test_a_price_keeps_its_point_and_a_time_its_form() -> None:
     with translation.override("es"):
         assert localize(1234567.5) == "1234567.5"
-        assert localize(datetime(2026, 11, 22, 18, 5, 7, tzinfo=UTC)) == "2026-11-22 18:05:07"
+        assert localize(datetime(2026, 11, 22, 18, 5, 7, tzinfo=UTC)) == "2026-11-22 18:05:07 UTC"
 
 
 def test_a_stored_sentence_is_english_and_is_shown_in_the_readers_language() -> None:

@@ -105,9 +105,9 @@ def test_the_page_shows_what_this_strategy_holds_and_nobody_elses(strategy: Stra
     make_operation(strategy)
     make_operation(other, quantity=D(3), held_quantity=D(3))
     text = part(strategy, "now")
-    assert "0.01 @ 50000.1 → 51000" in text
+    assert "0.01 BTC @ 50000.1 → 51000" in text
     assert "+10.00 USDT" in text
-    assert "3 @" not in text
+    assert "3 BTC @" not in text
 
 
 def test_the_limits_that_bind_it_are_linked(strategy: Strategy) -> None:
