@@ -80,6 +80,12 @@ def test_a_label_cannot_break_out_of_its_bar() -> None:
     assert "<script>" not in draw_bar(Span(T0, T0 + HOUR), missing=[], holes=[], label='"><script>')
 
 
+def test_only_the_form_of_a_new_series_can_be_saved() -> None:
+    browser, series = browser_of("trader"), make_series(interval="1h")
+    assert 'name="_save"' in page(browser, reverse("admin:market_series_add"))
+    assert 'name="_save"' not in page(browser, url_of(series))
+
+
 def test_a_new_series_is_made_in_tradingviews_spelling_and_followed() -> None:
     make_instrument()
     browser = browser_of("trader")

@@ -401,7 +401,7 @@ def test_the_page_and_the_objects_history_show_before_and_after() -> None:
     account = make_account()
     seated = browser("operator")
     seated.post(reverse("admin:exchange_account_change", args=[account.pk]), account_form(name="<b>renamed</b>"))
-    renamed = "desk → &lt;b&gt;renamed&lt;/b&gt;"
+    renamed = "<b>Name</b> desk → &lt;b&gt;renamed&lt;/b&gt;"
     listed = page(seated, LIST, q="desk") + page(seated, LIST, kind="exchange.account")
     assert listed.count(renamed) >= 1
     history = reverse("admin:exchange_account_history", args=[account.pk])

@@ -15,6 +15,8 @@ BESIDE = {
     "/admin/operations/killswitch/release/",
     "/admin/strategies/strategy/import/",
 }
+# All histories are one page: these have something to tell
+CHANGED_BY_HAND = ("/admin/strategies/strategy/", "/admin/operations/limits/", "/admin/market/series/")
 MAIN_ACTS = ".pelusa-button:visible, #content button[type=submit][name^=_]:visible"
 SMALLEST_FOR_A_FINGER = 38
 
@@ -30,7 +32,9 @@ def rows_and_forms(page: Page) -> set[str]:
     newest = page.locator("#result_list a[href*='/change/']")
     if newest.count():
         row = str(newest.first.get_attribute("href")).partition("?")[0]
-        addresses |= {row, row.replace("/change/", "/history/")}
+        addresses.add(row)
+        if row.startswith(CHANGED_BY_HAND):
+            addresses.add(row.replace("/change/", "/history/"))
     return addresses
 
 
@@ -55,10 +59,11 @@ def test_every_list_row_form_and_history_can_be_read_in_the_dark_on_a_phone(offi
             somebody.visit(path)
             assert not too_dim(somebody.page), path
             beside |= rows_and_forms(somebody.page)
-        assert len(beside) > 40
+        assert len(beside) > 30
         for path in sorted(beside):
             somebody.visit(path)
-            somebody.page.wait_for_load_state("networkidle")
+            if somebody.page.locator("[data-live]").count():
+                somebody.page.wait_for_load_state("networkidle")
             assert not somebody.is_too_wide(), path
             assert not too_dim(somebody.page), path
             assert fits_a_finger(somebody.page), path

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from pelusa.tests.browser.legible import too_dim
 from pelusa.tests.browser.office import WIDTHS, Office, Person, person
 from pelusa.tests.browser.scenery import say
 from pelusa.tests.browser.test_acts import STRATEGY
@@ -81,11 +82,9 @@ def test_each_of_four_questions_takes_three_clicks_at_most(office: Office, chrom
         say(office, "order close long", name)
 
 
-def test_a_refresh_takes_away_neither_what_is_typed_nor_the_place_nor_the_focus(
-    office: Office, anybody: Person
-) -> None:
-    page = anybody.page
-    anybody.visit("/admin/")
+def test_a_refresh_takes_away_neither_what_is_typed_nor_the_place_nor_the_focus(office: Office, trader: Person) -> None:
+    page = trader.page
+    trader.visit("/admin/")
     expect(page.locator("a[href='/admin/why/'].pelusa-last")).to_be_visible(timeout=PATIENCE)
     page.evaluate("document.querySelector('input[name=s]').value = 'half a wo'")
     page.locator("a[href='/admin/why/'].pelusa-last").focus()
@@ -99,19 +98,20 @@ def test_a_refresh_takes_away_neither_what_is_typed_nor_the_place_nor_the_focus(
     assert abs(page.evaluate("scrollY") - before) < A_LINE
 
 
-def test_a_lost_connection_is_said_until_it_is_back(anybody: Person) -> None:
-    page = anybody.page
-    anybody.visit("/admin/")
-    page.wait_for_load_state("networkidle")
-    page.context.set_offline(True)
-    lost = page.locator("#pelusa-lost")
-    expect(lost).to_contain_text("UTC", timeout=PATIENCE)
-    expect(lost).to_contain_text(re.compile(r"\d\d:\d\d:\d\d"))
-    assert not anybody.is_too_wide()
-    page.context.set_offline(False)
-    expect(lost).to_be_hidden(timeout=PATIENCE)
-    # The browser itself notes that nobody answered
-    anybody.complaints.clear()
+def test_a_lost_connection_is_said_until_it_is_back(office: Office, chromium: Browser) -> None:
+    with person(office, chromium, "phone", "es", dark=True) as somebody:
+        page = somebody.page
+        somebody.visit("/admin/")
+        page.wait_for_load_state("networkidle")
+        page.context.set_offline(True)
+        lost = page.locator("#pelusa-lost")
+        expect(lost).to_contain_text(re.compile(r"Sin conexión.* \d\d:\d\d:\d\d UTC"), timeout=PATIENCE)
+        assert not somebody.is_too_wide()
+        assert not too_dim(page)
+        page.context.set_offline(False)
+        expect(lost).to_be_hidden(timeout=PATIENCE)
+        # The browser itself notes that nobody answered
+        somebody.complaints.clear()
 
 
 def test_the_line_of_health_says_when_it_was_looked_at(trader: Person) -> None:
