@@ -7,8 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_django
 
 from pelusa.testing import PaperExchange, paper_exchange
+from pelusa.tests.searching import SEARCH
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +32,14 @@ def nobody_elses_host() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", look_up_ours)
         yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
+    """Make the databases; search them for secrets before they are dropped."""
+    yield
+    with django_db_blocker.unblock():
+        SEARCH.databases()
 
 
 def _is_number(host: str) -> bool:

@@ -22,6 +22,8 @@ class AddressRuleForm(forms.ModelForm):
 
     def clean_prefix(self) -> str:
         prefix: str = self.cleaned_data["prefix"]
+        if prefix.lower().startswith("/webhook/") and prefix.strip("/").count("/"):
+            raise ValidationError(_("What follows /webhook/ is a secret, which a rule would show: write /webhook."))
         return prefix.rstrip("/") or "/"
 
     def clean_entries(self) -> str:

@@ -7,9 +7,11 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.crypto import salted_hmac
 from loguru import logger
 
 from pelusa.addresses import parse_address
@@ -22,6 +24,14 @@ def address_of(request: HttpRequest) -> str | None:
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, 64), strict=False).network_address)
     return str(address) if address else None
+
+
+def name_of(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
+    """Return the name that guesses are counted under; of one that nobody has a digest, for it may be a password."""
+    name = (credentials or request.POST).get("username")
+    if not name or get_user_model().objects.filter(username=name).exists():
+        return name
+    return f"?{salted_hmac(__name__, name).hexdigest()[:16]}"
 
 
 def locked_out(request: HttpRequest, response: HttpResponse | None, credentials: Any) -> HttpResponse:

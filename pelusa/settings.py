@@ -168,6 +168,8 @@ PELUSA_URL = http_url("PELUSA_URL", _url) if (_url := setting("PELUSA_URL", _add
 
 # Sessions and headers
 BEHIND_TLS = yes_or_no("BEHIND_TLS", setting("BEHIND_TLS", "on" if PELUSA_DOMAIN else "off"))
+# Their rows hold a digest in the place of the cookie
+SESSION_ENGINE = "pelusa.sessions"
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -203,6 +205,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 # Else each further guess would make the row longer, and the lock
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_CLIENT_IP_CALLABLE = "pelusa.lockout.address_of"
+AXES_USERNAME_CALLABLE = "pelusa.lockout.name_of"
 AXES_LOCKOUT_CALLABLE = "pelusa.lockout.locked_out"
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 AXES_VERBOSE = False

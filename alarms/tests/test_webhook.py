@@ -11,15 +11,16 @@ from django.test import Client
 from alarms import intake
 from alarms.models import Alarm
 from pelusa.testing import DATABASES, alarm_body
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
-SECRET = "a-secret-of-the-tests-0123456789"
+SECRET = planted("webhook secret")
 AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
 def one_secret(settings: object) -> None:
-    settings.WEBHOOK_SECRETS = [SECRET, "the-next-secret-while-rotating"]  # type: ignore[attr-defined]
+    settings.WEBHOOK_SECRETS = [SECRET, planted("webhook secret", "next")]  # type: ignore[attr-defined]
 
 
 def post(
@@ -30,7 +31,7 @@ def post(
 
 
 @pytest.mark.parametrize(
-    "path", [f"/webhook/{SECRET}", f"/webhook/{SECRET}/", "/webhook/the-next-secret-while-rotating"]
+    "path", [f"/webhook/{SECRET}", f"/webhook/{SECRET}/", f"/webhook/{planted('webhook secret', 'next')}"]
 )
 def test_the_secret_in_the_path_opens_with_and_without_a_last_slash(client: Client, path: str) -> None:
     status, answer = post(client, alarm_body(), path)

@@ -14,10 +14,11 @@ from pelusa.livesystem import free_port
 from pelusa.testing import DATABASES, PaperExchange
 from pelusa.tests.browsing import browser_of, page
 from pelusa.tests.making import make_history, make_strategy
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
-KEY, SECRET = "planted-key-4711-wxyz", "planted-secret-0815-abcd"
+KEY, SECRET = f"{planted('exchange key')}-wxyz", f"{planted('exchange secret')}-abcd"
 LIST = reverse("admin:exchange_account_changelist")
 ADD = reverse("admin:exchange_account_add")
 
@@ -61,7 +62,10 @@ def all_that_is_shown(browser: Client, account: Account) -> str:
 def test_no_page_ever_contains_what_was_typed(account: Account) -> None:
     browser = browser_of()
     make_strategy(account)
-    typed = {"new_api_key": "typed-key-1234-qrst", "new_api_secret": "typed-secret-5678-uvwx"}
+    typed = {
+        "new_api_key": planted("exchange key", "typed") + "-qrst",
+        "new_api_secret": planted("exchange secret", "typed") + "-uvwx",
+    }
     refused = browser.post(change_page(account), filled_in(name="", **typed))
     assert refused.status_code == 200
     assert browser.post(change_page(account), filled_in(**typed)).status_code == 302

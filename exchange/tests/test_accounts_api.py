@@ -11,10 +11,11 @@ from exchange.models import Account
 from pelusa.livesystem import free_port
 from pelusa.testing import DATABASES, PaperExchange
 from pelusa.tests.making import client_of, make_account, make_strategy
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 URL = "/api/v1/accounts/"
-KEYS = {"api_key": "live-key-0123456789", "api_secret": "live-secret-0123456789"}
+KEYS = {"api_key": planted("exchange key"), "api_secret": planted("exchange secret")}
 
 
 def create(**body: Any) -> Any:
@@ -81,7 +82,7 @@ def test_new_credentials_replace_both_and_empty_ones_keep_both() -> None:
     client = client_of("operator")
     assert client.patch(url, {"api_key": "", "api_secret": "", "name": "renamed"}, format="json").status_code == 200
     account.refresh_from_db()
-    assert (account.name, account.api_secret) == ("renamed", "the secret of the account")
+    assert (account.name, account.api_secret) == ("renamed", planted("exchange secret"))
     assert client.patch(url, KEYS, format="json").status_code == 200
     account.refresh_from_db()
     assert (account.api_key, account.api_secret) == tuple(KEYS.values())

@@ -61,9 +61,10 @@ from exchange.types import (
     ReportStatus,
     Side,
 )
+from pelusa.tests.planted import planted
 
 D = Decimal
-KEY, SECRET = "planted-key-7Q", "planted-secret-9Z"
+KEY, SECRET = planted("exchange key"), planted("exchange secret")
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 ECHO = {
     "orderId": 1735950529123455000,

@@ -4,20 +4,25 @@ import pytest
 
 from exchange.main_account import keep_main_account
 from exchange.models import Account
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def credentials(settings: object) -> None:
-    settings.BINGX_API_KEY, settings.BINGX_API_SECRET = "key-of-main", "secret-of-main"  # type: ignore[attr-defined]
+    settings.BINGX_API_KEY, settings.BINGX_API_SECRET = planted("exchange key"), planted("exchange secret")  # type: ignore[attr-defined]
     settings.PELUSA_TRADING = "vst"  # type: ignore[attr-defined]
 
 
 def test_it_is_made_in_the_environment_that_trading_names() -> None:
     account = keep_main_account()
     assert account
-    assert (account.environment, account.api_key, account.api_secret) == ("vst", "key-of-main", "secret-of-main")
+    assert (account.environment, account.api_key, account.api_secret) == (
+        "vst",
+        planted("exchange key"),
+        planted("exchange secret"),
+    )
 
 
 def test_it_is_kept_and_not_made_twice(settings: object) -> None:

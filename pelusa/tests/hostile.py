@@ -15,9 +15,10 @@ from urllib.parse import quote
 from alarms.tests.test_hostile_messages import BAD_NUMBERS, READ, REFUSED
 from alarms.tests.test_messages import body as plain
 from pelusa.testing import alarm_body
+from pelusa.tests.planted import planted
 
-SECRET = "a-secret-of-the-tests-0123456789"
-NEXT_SECRET = "the-next-secret-while-rotating-1"
+SECRET = planted("webhook secret")
+NEXT_SECRET = planted("webhook secret", "next")
 OLD_SECRET = "the-secret-before-the-rotation-0"
 MAX_BODY = 16_384
 NEAR, FAR = "127.0.0.1", "127.0.0.2"

@@ -15,6 +15,7 @@ from market.models import Instrument
 from operations.models import Decision, Fill, Lane, Operation, Order
 from pelusa.roles import give_role
 from pelusa.testing import make_strategy as make_stored_strategy
+from pelusa.tests.planted import planted
 from strategies.models import Strategy
 
 AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -48,7 +49,7 @@ def make_instrument(symbol: str = "BTC-USDT", market: str = "usdtm", **columns: 
 
 
 def make_account(name: str = "desk", **columns: Any) -> Account:
-    defaults = {"api_key": "paper-0123456789abcdef", "api_secret": "the secret of the account"}
+    defaults = {"api_key": f"paper-{planted('exchange key')}", "api_secret": planted("exchange secret")}
     return Account.objects.create(name=name, **defaults | columns)
 
 

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 from pelusa.notifications.models import Channel
+from pelusa.tests.planted import planted
 
 Server = TypeVar("Server", bound=socketserver.BaseServer)
 
@@ -54,7 +55,7 @@ class _Answering(BaseHTTPRequestHandler):
             self.send_header("Location", f"http://{self.server.address}/elsewhere")
         self.end_headers()
         self.wfile.write(
-            b'{"ok": true, "description": "said the service of /hush-hush-0123456789abcdef", "result": {}}'
+            f'{{"ok": true, "description": "said the service of /{planted("channel token")}", "result": {{}}}}'.encode()
         )
 
     def log_message(self, format: str, *arguments: Any) -> None:
@@ -116,5 +117,5 @@ def serving(server: Server) -> Iterator[Server]:
 
 def make_channel(receiver: Receiver | None = None, **columns: Any) -> Channel:
     """Make a channel that leads to the receiver."""
-    url = f"json://{receiver.address}/hush-hush-0123456789abcdef" if receiver else "json://127.0.0.1:9/"
+    url = f"json://{receiver.address}/{planted('channel token')}" if receiver else "json://127.0.0.1:9/"
     return Channel.objects.create(**{"name": "phone", "url": url, "per_minute": 60} | columns)

@@ -17,9 +17,10 @@ from pelusa.gatekeeping import gatekeeper
 from pelusa.models import AddressRule
 from pelusa.testing import DATABASES, alarm_body
 from pelusa.tests.browsing import browser_of, page
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
-SECRET = "the-webhooks-secret-0123456789"
+SECRET = planted("webhook secret")
 TV, STRANGER = "52.89.214.238", "203.0.113.9"
 LIST = reverse("admin:pelusa_addressrule_changelist")
 ADD = reverse("admin:pelusa_addressrule_add")
@@ -38,8 +39,8 @@ def make_rule(verdict: str, prefix: str, entries: str, **columns: Any) -> Addres
     return AddressRule.objects.create(verdict=verdict, prefix=prefix, entries=entries, **columns)
 
 
-def post(remote: str, client: Client | None = None) -> int:
-    answer = (client or Client()).post(f"/webhook/{SECRET}", alarm_body(), "application/json", REMOTE_ADDR=remote)
+def post(remote: str, client: Client | None = None, path: str = f"/webhook/{SECRET}") -> int:
+    answer = (client or Client()).post(path, alarm_body(), "application/json", REMOTE_ADDR=remote)
     return answer.status_code
 
 
@@ -59,9 +60,10 @@ def test_what_either_denies_is_denied() -> None:
 
 
 def test_a_longer_prefix_of_the_back_office_decides() -> None:
-    make_rule("allow", f"/webhook/{SECRET}", STRANGER)
+    make_rule("allow", "/webhook/no-secret", STRANGER)
     gatekeeper.look()
-    assert (post(STRANGER), post(TV)) == (200, 403)
+    # Who passes the rule is asked for the secret
+    assert (post(STRANGER, path="/webhook/no-secret"), post(TV, path="/webhook/no-secret")) == (401, 403)
 
 
 def test_a_rule_that_is_switched_off_or_deleted_ends() -> None:
@@ -133,8 +135,8 @@ def test_an_entry_that_is_none_is_refused_with_a_sentence(entries: str, sentence
     assert sentence in " ".join(form.errors["entries"])
 
 
-@pytest.mark.parametrize("prefix", ["webhook", "", "/web hook", "/x=1"])
-def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
+@pytest.mark.parametrize("prefix", ["webhook", "", "/web hook", "/x=1", f"/webhook/{SECRET}", f"/webhook//{SECRET}/"])
+def test_a_prefix_that_is_none_or_holds_a_secret_is_refused(prefix: str) -> None:
     form = AddressRuleForm({"verdict": "deny", "prefix": prefix, "entries": "10.0.0.0/8"})
     assert list(form.errors) == ["prefix"]
 

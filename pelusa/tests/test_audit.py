@@ -37,6 +37,7 @@ from pelusa.tasks import check_audit
 from pelusa.testing import DATABASES, alarm_body
 from pelusa.tests.browsing import browser_of, page
 from pelusa.tests.making import client_of, make_account, make_instrument, make_operation, make_strategy
+from pelusa.tests.planted import planted
 from pelusa.tests.receiving import Receiver, make_channel, serving
 from pelusa.tests.test_notification_channels import BUTTON, save
 from strategies.switching import switch_strategy
@@ -172,8 +173,8 @@ def test_a_users_roles_and_rights_are_audited_by_name() -> None:
 
 
 def test_a_new_password_is_audited_and_its_hash_is_not() -> None:
-    user = get_user_model().objects.create_user("ana", password="old one of hers")
-    form = {"password1": "a new and longer one", "password2": "a new and longer one", "usable_password": "true"}
+    user = get_user_model().objects.create_user("ana", password=planted("password"))
+    form = {"password1": planted("password", "new"), "password2": planted("password", "new"), "usable_password": "true"}
     assert browser().post(reverse("admin:auth_user_password_change", args=[user.pk]), form).status_code == 302
     assert only("auth.user", object_id=str(user.pk)).changes == {"password": ["***", "***"]}
 
@@ -287,9 +288,9 @@ def test_a_typed_command_is_audited_as_one() -> None:
 
 
 def test_log_in_log_out_and_a_failure_are_audited_and_no_password_is() -> None:
-    get_user_model().objects.create_user("ana", password="open sesame", is_staff=True)
+    get_user_model().objects.create_user("ana", password=planted("password"), is_staff=True)
     visitor = Client(**FROM)
-    for name, password in (("open sesame", "x"), ("ana", "wrong word"), ("ana", "open sesame")):
+    for name, password in ((planted("password"), "x"), ("ana", "wrong word"), ("ana", planted("password"))):
         visitor.post(reverse("admin:login"), {"username": name, "password": password})
     visitor.post(reverse("admin:logout"))
     acts = list(AuditEntry.objects.order_by("pk").values_list("act", "object_name", "address"))

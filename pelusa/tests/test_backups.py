@@ -25,11 +25,12 @@ from pelusa.backups.archive import MANIFEST, backups
 from pelusa.management.commands.backup import _seconds_until, _time_of_day
 from pelusa.testing import DATABASES, PaperExchange, list_instruments, make_account, make_strategy
 from pelusa.tests.making import AT, make_alarm, make_history
+from pelusa.tests.planted import planted
 from strategies.rules import Verdict
 
 pytestmark = pytest.mark.django_db(databases=DATABASES, transaction=True)
 
-PASSPHRASE = "a passphrase of the tests"
+PASSPHRASE = planted("passphrase")
 OPEN = Verdict("open", "entry", {"leg": "long"})
 # The kill switch, whom it tells, and who did it
 MOVED_BY_A_RESTORE = {"operations_killswitch", "operations_notice", "pelusa_auditentry", "pelusa_audithead"}

@@ -44,12 +44,13 @@ from pelusa.testing import DATABASES, PaperExchange, list_instruments, make_acco
 from pelusa.tests import planting
 from pelusa.tests.browsing import browser_of
 from pelusa.tests.making import make_alarm, make_operation
+from pelusa.tests.planted import planted
 from pelusa.tests.planting import the, words
 from strategies.models import Leg
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
-STRONG = "a-Str0ng+webhook,secret:1234567890"
+STRONG = f"a-Str0ng+webhook,secret:{planted('webhook secret')}"
 
 
 @pytest.fixture(autouse=True)

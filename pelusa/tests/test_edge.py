@@ -26,6 +26,7 @@ from pelusa.supervisor import port_is_open
 from pelusa.testing import alarm_body
 from pelusa.tests.certificates import NAME, Authority
 from pelusa.tests.composing import composed
+from pelusa.tests.planted import planted
 from pelusa.tests.web import OwnWeb, running_web
 
 CADDY = os.environ.get("CADDY") or shutil.which("caddy") or ""
@@ -35,7 +36,7 @@ pytestmark = [
     pytest.mark.xdist_group("edge"),
 ]
 
-SECRET = "the-secret-at-the-edge-0123456789"
+SECRET = planted("webhook secret")
 # The address rules let TradingView's addresses alone use this one
 GUARDED = "the-guarded-secret-at-the-edge-0123"
 HOST = "pelusa.test"

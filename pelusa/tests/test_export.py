@@ -21,6 +21,7 @@ from pelusa.office import export
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of, page
 from pelusa.tests.making import make_account, make_alarm, make_equity, make_history
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
@@ -135,7 +136,7 @@ def test_it_is_written_down_who_took_what() -> None:
 
 
 def test_no_file_holds_a_secret() -> None:
-    account = make_account(api_key="planted-key-4711", api_secret="planted-secret-0815")
+    account = make_account(api_key=planted("exchange key"), api_secret=planted("exchange secret"))
     make_equity(account)
     make_history()
     found = "".join(text_of(kind, name) for kind in ("csv", "json") for name in LISTS)

@@ -14,11 +14,12 @@ from pelusa.models import Refusal
 from pelusa.refusals import refusals
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 LOGIN = reverse("admin:login")
 ATTEMPTS = reverse("admin:axes_accessattempt_changelist")
-PASSWORD = "correct horse battery staple"
+PASSWORD = planted("password")
 ATTACKER, HOME = "203.0.113.9", "198.51.100.7"
 
 
@@ -76,6 +77,15 @@ def test_guesses_during_the_lock_neither_prolong_it_nor_fill_the_table() -> None
     assert log_in(PASSWORD).status_code == 302
 
 
+def test_a_password_typed_as_the_name_is_not_stored_and_counts_as_a_guess(ana: Any) -> None:
+    answers = [log_in("x", name=planted("password")).status_code for _ in range(6)]
+    assert answers[-1] == 429
+    [row] = AccessAttempt.objects.values()
+    assert planted("password") not in str(row)
+    assert log_in("x", name="ana", remote=HOME).status_code == 200
+    assert AccessAttempt.objects.filter(username="ana").exists()
+
+
 def test_no_password_is_stored_with_an_attempt() -> None:
     log_in("hunter2-hunter2")
     row = AccessAttempt.objects.get()
@@ -109,7 +119,11 @@ def test_a_new_password_ends_every_other_session(ana: Any) -> None:
     here, there = Client(), Client()
     for client in (here, there):
         assert log_in(PASSWORD, HOME, client=client).status_code == 302
-    new = {"old_password": PASSWORD, "new_password1": "another good one 42", "new_password2": "another good one 42"}
+    new = {
+        "old_password": PASSWORD,
+        "new_password1": planted("password", "new"),
+        "new_password2": planted("password", "new"),
+    }
     assert here.post(reverse("admin:password_change"), new).status_code == 302
     assert here.get(reverse("admin:index")).status_code == 200
     assert there.get(reverse("admin:index")).status_code == 302

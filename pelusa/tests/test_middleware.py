@@ -13,9 +13,10 @@ from alarms.models import Alarm
 from pelusa.environment import networks
 from pelusa.middleware import AddressRules, shown_path
 from pelusa.testing import DATABASES, alarm_body
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
-SECRET = "the-webhooks-secret-0123456789"
+SECRET = planted("webhook secret")
 TV, ATTACKER = "52.89.214.238", "203.0.113.9"
 
 

@@ -28,11 +28,12 @@ from pelusa.notifications.sending import COURIER
 from pelusa.notifications.wording import harmless, tell, tell_together
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of
+from pelusa.tests.planted import planted
 from pelusa.tests.receiving import Mailbox, Receiver, make_channel, serving
 
 MADRID = zone_named("Europe/Madrid")
 BUTTON = "pelusa_channel_send_test_message"
-TOKEN = "hush-hush-0123456789abcdef"
+TOKEN = planted("channel token")
 
 
 def at(text: str) -> datetime:

@@ -17,6 +17,7 @@ from pelusa.notifications import events, outbox, tasks
 from pelusa.notifications.models import Channel, Message, Watermark
 from pelusa.testing import DATABASES
 from pelusa.tests.making import make_account, make_history, make_operation, make_order, make_strategy
+from pelusa.tests.planted import planted
 from pelusa.tests.receiving import Receiver, make_channel, serving
 
 pytestmark = pytest.mark.django_db(databases=DATABASES, transaction=True)
@@ -164,7 +165,8 @@ def test_what_was_read_and_not_written_down_is_read_again(receiver: Receiver, mo
     def die(*_: Any) -> None:
         raise Died
 
-    make_channel(receiver)
+    # Half a day from the daily summary
+    make_channel(receiver, daily_hour=(timezone.now().hour + 12) % 24)
     Channel.objects.update(since=F("since") - timedelta(hours=1))
     look()
     raise_notice("lane:1", "books_differ")
@@ -274,7 +276,7 @@ def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     receiver.statuses = [302]
     raise_notice("all", "kill_switch_on")
     look()
-    assert receiver.paths == ["/hush-hush-0123456789abcdef"]
+    assert receiver.paths == [f"/{planted('channel token')}"]
     assert Message.objects.get().answer == "HTTP 302"
 
 
@@ -396,7 +398,7 @@ def test_an_address_that_no_key_opens_is_told_once_on_the_other_channels(receive
         look()
     assert sorted(receiver.titles) == ["PAPER · A channel's address cannot be read", BOOKS_DIFFER]
     Channel.objects.filter(pk=lost.pk).update(
-        url=f"json://{receiver.address}/again-0123456789abcdef", paused_until=None
+        url=f"json://{receiver.address}/{planted('channel token', 'again')}", paused_until=None
     )
     look()
     assert Notice.objects.get(kind="channel_unreadable").ended_at

@@ -11,6 +11,7 @@ import requests
 from pelusa.livesystem import ApiClient, LiveSystem, wait_until
 from pelusa.supervisor import Supervisor
 from pelusa.testing import alarm_body
+from pelusa.tests.planted import planted
 from pelusa.tests.receiving import Receiver, serving
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
@@ -31,7 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveSyst
 
 
 def prepare(system: LiveSystem, receiver: Receiver) -> ApiClient:
-    address = f"json://{receiver.address}/hush-hush-0123456789abcdef"
+    address = f"json://{receiver.address}/{planted('channel token')}"
     made = f"Channel.objects.create(name='phone', url={address!r}, kinds=['fill'], per_minute=60)"
     system.manage("shell", "-c", f"from pelusa.models import Channel; {made}")
     api = system.api()

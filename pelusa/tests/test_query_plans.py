@@ -28,12 +28,13 @@ from pelusa.monitoring.metrics import Rows
 from pelusa.testing import DATABASES, PaperExchange, alarm_body, list_instruments, make_account, make_strategy
 from pelusa.tests.browsing import browser_of
 from pelusa.tests.plans import BIG, Plans, explained
+from pelusa.tests.planted import planted
 from strategies.models import Strategy
 
 SIZE = Size(alarms=20_000, operations=4_000, klines=20_000)
 # Index entries of the 20,000 and more rows that each big table has
 A_TENTH = 2_000
-SECRET = "a-secret-of-the-tests-0123456789"
+SECRET = planted("webhook secret")
 EVERY_LIMIT = {
     "max_order_notional": 10**6,
     "max_open_notional": 10**6,

@@ -15,9 +15,10 @@ from pelusa.models import Refusal
 from pelusa.refusals import MOST_AT_ONCE, OTHERS, Refusals, refusals
 from pelusa.testing import DATABASES, alarm_body
 from pelusa.tests.browsing import browser_of, page
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
-SECRET = "the-webhooks-secret-0123456789"
+SECRET = planted("webhook secret")
 STRANGER = "203.0.113.9"
 AT = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 

@@ -16,6 +16,7 @@ from pelusa.audit.chain import append
 from pelusa.roles import ROLES, RolePermissions, give_role, read_permissions
 from pelusa.testing import DATABASES
 from pelusa.tests.making import client_of, make_history, make_instrument
+from pelusa.tests.planted import planted
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
@@ -249,8 +250,8 @@ def test_a_password_alone_opens_nothing() -> None:
 
     from django.contrib.auth import get_user_model
 
-    get_user_model().objects.create_superuser("ana", password="open sesame")
-    basic = b64encode(b"ana:open sesame").decode()
+    get_user_model().objects.create_superuser("ana", password=planted("password"))
+    basic = b64encode(f"ana:{planted('password')}".encode()).decode()
     assert Client().get("/api/v1/alarms/", HTTP_AUTHORIZATION=f"Basic {basic}").status_code == 401
 
 

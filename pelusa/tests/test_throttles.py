@@ -9,6 +9,7 @@ from django.test import Client
 from pelusa import throttles, tokens
 from pelusa.testing import DATABASES, alarm_body
 from pelusa.tests.making import client_of
+from pelusa.tests.planted import planted
 from pelusa.throttles import Allowance
 from pelusa.tokens import WRONG_TOKENS
 
@@ -44,7 +45,7 @@ def test_a_user_who_asks_too_much_is_429_and_told_when_to_come_back_and_others_a
 
 
 def test_the_webhook_is_never_throttled(settings: Any) -> None:
-    settings.WEBHOOK_SECRETS = ["the-webhooks-secret-0123456789"]
+    settings.WEBHOOK_SECRETS = [planted("webhook secret")]
     statuses = {
         Client().post(f"/webhook/{settings.WEBHOOK_SECRETS[0]}", alarm_body(), "application/json").status_code
         for _ in range(throttles.OF_STRANGERS + 10)

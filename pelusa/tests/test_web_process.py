@@ -13,9 +13,10 @@ import pytest
 from django.conf import settings
 
 from pelusa.livesystem import wait_until
+from pelusa.tests.planted import planted
 from pelusa.tests.web import OwnWeb, running_web
 
-SECRET = "the-webhooks-secret-0123456789"
+SECRET = planted("webhook secret")
 
 
 @pytest.fixture(scope="module")

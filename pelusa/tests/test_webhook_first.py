@@ -11,8 +11,9 @@ from django.db import connections
 from alarms.models import Alarm
 from pelusa import wsgi
 from pelusa.testing import DATABASES, alarm_body
+from pelusa.tests.planted import planted
 
-SECRET = "a-secret-of-the-tests-0123456789"
+SECRET = planted("webhook secret")
 
 # Django's own way ends with the connections of its request
 pytestmark = pytest.mark.django_db(databases=DATABASES, transaction=True)

@@ -15,6 +15,7 @@ from django.conf import settings
 
 from pelusa.livesystem import free_port, wait_until
 from pelusa.processes import web_is_live
+from pelusa.tests.searching import SEARCH
 
 
 @dataclass
@@ -34,7 +35,10 @@ class Web:
                 connection.sendall(raw)
                 if ending:
                     connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65_536), b"")).decode("latin-1")
+            answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode("latin-1")
+        status = answer.partition("\r")[0]
+        SEARCH.look(answer, f"answer over a socket: {status}")
+        return answer
 
     def ask(self, method: str, path: str, *headers: str, body: str = "") -> str:
         head = [f"{method} {path} HTTP/1.1", f"Host: localhost:{self.port}", f"Content-Length: {len(body)}", *headers]
@@ -80,3 +84,4 @@ def running_web(
     finally:
         process.kill()
         process.wait()
+        SEARCH.folder(home)

@@ -17,6 +17,7 @@ import requests
 from playwright.sync_api import Browser, Page, Playwright
 
 from pelusa.livesystem import ROOT, ApiClient, PaperExchange, free_port, wait_until
+from pelusa.tests.searching import SEARCH
 
 CHROMIUM = "/usr/bin/chromium"
 # Without these Chromium looks for its maker's servers
@@ -85,7 +86,9 @@ def running_office(home: Path) -> Iterator[Office]:
             said_last = subprocess.check_output(token, cwd=ROOT, env=env, text=True).splitlines()[-1]
             url = f"http://127.0.0.1:{port}"
             doors = {"api": ApiClient(url, said_last), "paper": PaperExchange(port + 1), "env": env}
-            yield Office(url, found["user"], found["password"], found["webhook"], **doors)
+            with SEARCH.knowing({found["password"]: "password", said_last[15:]: "API token"}):
+                yield Office(url, found["user"], found["password"], found["webhook"], **doors)
+                SEARCH.folder(home)
         finally:
             process.terminate()
 
@@ -140,6 +143,11 @@ class Person:
         answer = self.page.goto(self.office.url + path)
         assert answer is not None
         assert answer.status == 200, (path, answer.status)
+        self.look()
+
+    def look(self) -> None:
+        """Search the page for secrets."""
+        SEARCH.look(self.page.content(), f"answer {urlsplit(self.page.url).path}")
 
     def is_too_wide(self) -> bool:
         """Tell whether the page scrolls sideways."""
@@ -158,6 +166,7 @@ def person(office: Office, browser: Browser, width: str, language: str, *, dark:
         somebody = Person(office, context.new_page())
         somebody.log_in()
         yield somebody
+        somebody.look()
         assert not somebody.complaints, somebody.complaints
     finally:
         context.close()
