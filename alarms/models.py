@@ -78,6 +78,8 @@ class Alarm(models.Model):
             ),
             # The list pages, filtered by ticker
             models.Index(fields=["ticker", "id"], name="alarm_by_ticker"),
+            # The same by strategy, whose newest alarm may be a year old
+            models.Index(fields=["strategy", "id"], name="alarm_by_strategy"),
         ]
 
     def __str__(self) -> str:

@@ -56,7 +56,7 @@ class Bench:
         self.home, self.mysql, self.broker, self.options = home, mysql, broker, options
         self.stretches = candles.Stretches()
         self.full, books = self._start(stack, "full", 0)
-        self.stock = Stock(mysql.connect(), self.full.schemas, full=FULL.part(options.share), **books)
+        self.stock = Stock(mysql.connect(autocommit=True), self.full.schemas, full=FULL.part(options.share), **books)
         self.empty, _ = self._start(stack, "empty", 1)
         self.bare = BareSystem(self._folder("bare"), mysql, self._broker_url(2))
         stack.enter_context(self.bare.running())

@@ -81,7 +81,8 @@ class Stock:
             batch = min(BATCH, rows - stored)
             source = f"(SELECT {stored + 1} + n AS n FROM {self.market}.bench_numbers WHERE n < {batch} ORDER BY n) s"
             columns, values = select()
-            self._run(f"INSERT INTO {table} (id, {columns}) SELECT n, {values} FROM {source}")
+            # A number may be taken: what was measured on the smaller stock wrote rows of its own
+            self._run(f"INSERT IGNORE INTO {table} (id, {columns}) SELECT n, {values} FROM {source}")
             stored += batch
         self._run(f"ANALYZE TABLE {table}")
 

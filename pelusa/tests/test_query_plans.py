@@ -194,6 +194,19 @@ def test_pages_of_alarms_scan_nothing(strategy: Strategy) -> None:
         check(plans, "alarms_alarm")
 
 
+def test_a_page_of_a_strategy_that_fell_silent_scans_nothing(strategy: Strategy) -> None:
+    newest = Alarm.objects.latest("id").pk
+    Alarm.objects.filter(pk__gt=newest - 3 * A_TENTH).update(strategy="Newer")
+    with connections["alarms"].cursor() as cursor:
+        cursor.execute("ANALYZE TABLE alarms_alarm")
+    browser = browser_of()
+    for query in ("strategy=Stock_0", "strategy=Stock_0&ticker=BTCUSDT.P"):
+        with explained() as plans:
+            answer = browser.get(f"/api/v1/alarms/?{query}")
+        assert len(answer.json()["results"]) == 50, query
+        check(plans, "alarms_alarm")
+
+
 def test_pages_of_candles_scan_nothing(strategy: Strategy) -> None:
     browser = browser_of()
     for query in ("latest=true", "symbol=ETH-USDT", "symbol=ETH-USDT&limit=1000", "series=2&start=2024-01-02&limit=9"):
