@@ -42,6 +42,12 @@ class BenchMariaDB(OwnMariaDB):
         return MySQLdb.connect(host="127.0.0.1", port=self.port, user="root", charset="utf8mb4", **named)
 
 
+def servers_of(mysql: BenchMariaDB, broker: OwnRedis) -> dict[str, int]:
+    """Return the processes of the two servers by what they are to us."""
+    servers = {"database": mysql.process, "broker": broker.process}
+    return {name: process.pid for name, process in servers.items() if process}
+
+
 @dataclass
 class BenchSystem(LiveSystem):
     """Pelusa as `make run` runs it, or only some of its processes."""
@@ -78,8 +84,7 @@ class BenchSystem(LiveSystem):
 
     def leaders(self, mysql: "BenchMariaDB", broker: OwnRedis) -> dict[str, int]:
         """Return all that an alarm keeps busy, by name: our processes and the two servers."""
-        servers = {"database": mysql.process, "broker": broker.process}
-        return self.pids() | {name: process.pid for name, process in servers.items() if process}
+        return self.pids() | servers_of(mysql, broker)
 
     @contextmanager
     def asleep(self, *names: str) -> Iterator[None]:
@@ -135,7 +140,13 @@ class BareSystem:
         connection.close()
         with (self.home / "bare.log").open("a") as output, Supervisor(self.specs(), output=output) as supervisor:
             supervisor.wait_ready()
+            self.supervisor = supervisor
             yield supervisor
+
+    def leaders(self, mysql: BenchMariaDB, broker: OwnRedis) -> dict[str, int]:
+        """Return all that an alarm keeps busy, by name: its processes, the sink apart, and the two servers."""
+        ours = {name: pid for name, pid in self.supervisor.pids().items() if name != "sink"}
+        return ours | servers_of(mysql, broker)
 
     def arrivals(self) -> list[float]:
         """Return when each order came, in seconds since 1970, and forget them."""
