@@ -23,6 +23,7 @@ def _loose(word: str) -> str:
     return r"\x00*+".join(rf"(?:{c}|\\u00{ord(c):02x}|\\u00{ord(c.upper()):02x})" for c in word)
 
 
+# Nothing follows the nested value, so it need not be possessive: Python before 3.11.5 would take a character too much
 _LOOSE_MEMBER: Final = re.compile(
     rf"""
     (?: (?<![a-z0-9_-]) | (?<=\\[nrt]) )
@@ -30,7 +31,7 @@ _LOOSE_MEMBER: Final = re.compile(
     [\\"'\s\x00]*+ [:=] [\s\x00]*+
     (?: " (?P<quoted> [^"\\]*+ (?: \\. [^"\\]*+ )*+ )
       | ' (?P<single> [^']*+ )
-      | \\" (?P<nested> (?: (?!\\") . )*+ )
+      | \\" (?P<nested> (?: (?!\\") . )* )
       | (?P<container> (?!\[secret\]) [\[{{] .* )
       | (?P<bare> \[secret\] | [^,\r\n}}\]]* [^,\r\n}}\]\s] ) )
     """.encode(),
