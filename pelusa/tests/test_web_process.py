@@ -94,13 +94,15 @@ def test_it_stops_within_ten_seconds_while_a_client_dawdles(web: OwnWeb) -> None
         {"DEBUG": "on", "BEHIND_TLS": "on"},
     ],
 )
-@pytest.mark.parametrize("argv", [["-c", "import pelusa.wsgi"], ["-m", "celery", "-A", "pelusa", "beat"]])
+@pytest.mark.parametrize(
+    "argv", [["-c", "import pelusa.wsgi"], ["-m", "celery", "-A", "pelusa", "beat", "--schedule", "{}/schedule"]]
+)
 def test_no_server_starts_with_settings_that_are_dangerous(
     tmp_path: Path, argv: list[str], dangerous: dict[str, str]
 ) -> None:
     environment = os.environ | {"VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "pelusa.settings"} | dangerous
     done = subprocess.run(
-        [sys.executable, *argv],
+        [sys.executable, *(word.format(tmp_path) for word in argv)],
         cwd=settings.BASE_DIR,
         env=environment,
         capture_output=True,
