@@ -46,3 +46,5 @@ class Command(BaseCommand):
             f"The back office: http://localhost:{settings.PORT}/admin/   user {demo.USER}   password {password}\n"
         )
         self.stdout.write(f"The webhook:     http://localhost:{settings.PORT}/webhook/{settings.WEBHOOK_SECRETS[0]}\n")
+        # A pipe would show it when the demonstration ends, which it does not
+        self.stdout.flush()
