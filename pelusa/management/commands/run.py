@@ -19,6 +19,7 @@ class Command(BaseCommand):
                 try:
                     supervisor.wait_ready()
                     self.stdout.write(self.style.SUCCESS(f"Pelusa runs: http://localhost:{settings.PORT}/admin/"))
+                    self.stdout.flush()
                 except NotReady as late:
                     # It may still come up (a database that starts after us); the supervisor keeps trying.
                     self.stderr.write(self.style.WARNING(str(late)))
