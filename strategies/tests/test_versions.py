@@ -90,6 +90,9 @@ def test_switching_makes_a_version(strategy: Strategy) -> None:
     chosen = {"action": "deactivate", "_selected_action": [strategy.pk], "confirmed": "yes"}
     browser_of("trader").post(reverse("admin:strategies_strategy_changelist"), chosen)
     assert changes_of(strategy)[0] == (2, [("is_active", True, False)])
+    page = browser_of("trader").get(versions_page(strategy), headers={"accept-language": "es"}).content.decode()
+    assert "sí → no" in page
+    assert "True" not in page
 
 
 def test_a_decision_remembers_which_version_decided(strategy: Strategy) -> None:
