@@ -6,6 +6,8 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from exchange.models import Account
 from exchange.paper_accounts import open_paper_account
 from exchange.types import Market
@@ -77,3 +79,14 @@ def alarm_body(
 
 
 _tick = count()
+
+
+def end_connection(connection: BaseDatabaseWrapper) -> None:
+    """Let the server end a connection, as it does when it starts anew."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        (number,) = cursor.fetchone()
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute(f"KILL {number}")
+    other.close()

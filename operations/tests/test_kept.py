@@ -20,7 +20,7 @@ import operations
 from exchange.models import Account
 from operations.kept import Kept
 from pelusa import roles, tokens
-from pelusa.testing import DATABASES
+from pelusa.testing import DATABASES, end_connection
 
 pytestmark = pytest.mark.django_db(databases=DATABASES)
 
@@ -126,17 +126,6 @@ def test_rows_are_locked_inside_a_transaction_only() -> None:
         locking.get(account.pk)
 
 
-def end(connection: BaseDatabaseWrapper) -> None:
-    """Let the server end a connection, as it does when it starts anew."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT CONNECTION_ID()")
-        (number,) = cursor.fetchone()
-    other = connection.copy()
-    with other.cursor() as cursor:
-        cursor.execute(f"KILL {number}")
-    other.close()
-
-
 def pings(connection: BaseDatabaseWrapper) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SHOW SESSION STATUS LIKE 'Com_admin_commands'")
@@ -161,7 +150,7 @@ def test_the_first_look_up_of_a_request_is_its_own_ping() -> None:
 @pytest.mark.django_db(databases=DATABASES, transaction=True)
 def test_a_look_up_opens_a_connection_anew_that_the_server_ended_since_the_last_request() -> None:
     account, connection = Account.objects.create(name="main"), connections[Account.objects.db]
-    end(connection)
+    end_connection(connection)
     connection.close_if_unusable_or_obsolete()
     assert ACCOUNT.get(account.pk) == account
 
@@ -174,7 +163,7 @@ def test_what_a_transaction_lost_with_its_connection_is_not_asked_anew() -> None
 
     @transaction.atomic
     def lose_it() -> None:
-        end(connection)
+        end_connection(connection)
         ACCOUNT.get(account.pk)
 
     with pytest.raises(OperationalError):

@@ -10,7 +10,7 @@ from django.db import connections
 
 from alarms.models import Alarm
 from pelusa import wsgi
-from pelusa.testing import DATABASES, alarm_body
+from pelusa.testing import DATABASES, alarm_body, end_connection
 from pelusa.tests.planted import planted
 
 SECRET = planted("webhook secret")
@@ -89,14 +89,7 @@ def test_an_alarm_is_stored_once_whichever_way_it_came(path: str) -> None:
 
 @pytest.mark.servers
 def test_a_connection_that_the_server_ended_is_opened_anew() -> None:
-    connection = connections["alarms"]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT CONNECTION_ID()")
-        (number,) = cursor.fetchone()
-    other = connection.copy()
-    with other.cursor() as cursor:
-        cursor.execute(f"KILL {number}")
-    other.close()
+    end_connection(connections["alarms"])
     status, _, answer = ask(wsgi.application, f"/webhook/{SECRET}", alarm_body())
     assert (status, answer["status"]) == ("200 OK", "received")
     assert Alarm.objects.count() == 1
