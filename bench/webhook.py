@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import MySQLdb
+from MySQLdb.connections import Connection
 
 from bench.groups import Spent
 from bench.load import Result, drive, post
@@ -19,6 +20,7 @@ from bench.scene import BenchMariaDB, BenchSystem, alarm, schema_of, settle
 from bench.servers import OwnRedis
 
 PROCESSES = 2
+DEADLOCK = 1213
 STATEMENT = (
     "INSERT INTO alarms_alarm (received_at, source_ip, raw, kind, action, leg, ticker, pair, is_perpetual_only,"
     " `interval`, strategy, quantity, price, alarm_time, status, reason, detail, delivery_key, attempts)"
@@ -162,10 +164,21 @@ class Intake:
 
     def rest(self) -> None:
         """Let nothing wait: routing the backlog would take the processor from whatever is measured next."""
-        connection = self.mysql.connect(self.schema)
-        connection.cursor().execute("UPDATE alarms_alarm SET status = 'ignored' WHERE status = 'received'")
-        connection.commit()
+        connection = self.mysql.connect(self.schema, autocommit=True)
+        while not _ignore_what_waits(connection):
+            settle()
         connection.close()
+
+
+def _ignore_what_waits(connection: Connection) -> bool:
+    """Tell whether it could be done: the worker may be at the same rows."""
+    try:
+        connection.cursor().execute("UPDATE alarms_alarm SET status = 'ignored' WHERE status = 'received'")
+    except MySQLdb.OperationalError as error:
+        if error.args[0] != DEADLOCK:
+            raise
+        return False
+    return True
 
 
 def _rows(clients: int, way: str, rounds: list[Round], cost: dict[str, float] | None = None) -> list[Row]:

@@ -5,9 +5,10 @@ and each hop has a sweep here that can do all the work alone.
 """
 
 import os
+import sys
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.concurrency.thread import TaskPool as Threads
 from celery.schedules import crontab
 from celery.signals import (
@@ -15,10 +16,12 @@ from celery.signals import (
     before_task_publish,
     celeryd_init,
     setup_logging,
+    task_prerun,
     worker_init,
     worker_ready,
     worker_shutting_down,
 )
+from django.db import close_old_connections
 from django.utils import timezone
 
 from pelusa.channel import know_closed_lines
@@ -55,6 +58,8 @@ app.conf.update(
     # Beat writes down what it rang about every ten seconds and not every three minutes, for who looks at Schedules
     beat_sync_every=30,
     worker_hijack_root_logger=False,
+    # Celery would close them all around each task, and an alarm begin with two log-ins at the database
+    CELERY_DB_REUSE_MAX=sys.maxsize,
     timezone="UTC",
     enable_utc=True,
     beat_schedule={
@@ -197,6 +202,13 @@ def look_after_threads(sender: Any, **kwargs: Any) -> None:
     if isinstance(sender.pool, Threads):
         open_household(sender.pool.limit)
         Watchdog(sender.pool.limit).watch()
+
+
+@task_prerun.connect
+def look_at_kept_connections(task: Task[Any, Any], **kwargs: Any) -> None:
+    """Close connections that broke and have the others prove themselves, as Django does between two requests."""
+    if not task.request.is_eager:
+        close_old_connections()
 
 
 @worker_init.connect

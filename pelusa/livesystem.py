@@ -150,7 +150,7 @@ class LiveSystem:
     @contextmanager
     def running(self) -> Iterator[Supervisor]:
         """Create the databases, migrate, run everything; drop the databases at the end."""
-        self._sql(*(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4" for schema in self.schemas.values()))
+        self.sql(*(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4" for schema in self.schemas.values()))
         try:
             for alias in DATABASES:
                 self.manage("migrate", "--database", alias, "--verbosity", "0")
@@ -162,7 +162,7 @@ class LiveSystem:
                 yield supervisor
             self.last_look()
         finally:
-            self._sql(*(f"DROP DATABASE IF EXISTS `{schema}`" for schema in self.schemas.values()))
+            self.sql(*(f"DROP DATABASE IF EXISTS `{schema}`" for schema in self.schemas.values()))
 
     def last_look(self) -> None:
         """Do nothing; whoever wants to see what the system leaves puts his own deed here."""
@@ -170,8 +170,8 @@ class LiveSystem:
     def tables(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         """Yield the name and the rows of every table of the three databases."""
         for schema in self.schemas.values():
-            for (table,) in self._sql(f"SHOW TABLES FROM `{schema}`"):
-                yield table, self._sql(f"SELECT * FROM `{schema}`.`{table}`")  # noqa: S608 - the server named both
+            for (table,) in self.sql(f"SHOW TABLES FROM `{schema}`"):
+                yield table, self.sql(f"SELECT * FROM `{schema}`.`{table}`")  # noqa: S608 - the server named both
 
     def manage(self, *argv: str) -> str:
         """Run a management command in this system and return what it printed."""
@@ -191,7 +191,7 @@ class LiveSystem:
             server.flushdb()
         return cls(home, mysql, broker, **options)
 
-    def _sql(self, *statements: str) -> list[tuple[Any, ...]]:
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements and return what the last one answered."""
         import MySQLdb
 

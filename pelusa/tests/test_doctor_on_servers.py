@@ -157,7 +157,7 @@ def test_a_worker_that_hangs_is_found(system: tuple[LiveSystem, Supervisor]) -> 
 def test_beat_that_hangs_is_found(system: tuple[LiveSystem, Supervisor]) -> None:
     with frozen(system[1], "beat"):
         # The minute that would pass until it is missed
-        system[0]._sql(
+        system[0].sql(
             f"UPDATE `{system[0].schemas['default']}`.pelusa_heartbeat"
             " SET worked_at = worked_at - INTERVAL 1 MINUTE WHERE kind = 'beat'",
             "COMMIT",

@@ -5,8 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,32 @@ def test_a_host_that_is_not_ours_is_refused(web: OwnWeb, hosts: list[str]) -> No
 def test_headers_beyond_measure_are_refused_at_the_door(web: OwnWeb, headers: list[str]) -> None:
     answer = web.ask("POST", f"/webhook/{SECRET}", *headers)
     assert answer.splitlines()[0].split()[1] in ("400", "431")
+
+
+def test_clients_that_never_stop_asking_leave_others_their_turn(web: OwnWeb) -> None:
+    """Each of the two threads could go on with one of them for ever."""
+    are_over = threading.Event()
+    with ThreadPoolExecutor(2) as clients:
+        answered = [clients.submit(ask_on_and_on, web, are_over) for _ in range(2)]
+        try:
+            for _ in range(20):
+                assert " 404 " in web.ask("GET", "/nowhere").splitlines()[0]
+        finally:
+            are_over.set()
+    times = [each.result() for each in answered]
+    # In turn, and not whenever one of them happens to pause
+    assert max(times) < 20 * 10, times
+
+
+def ask_on_and_on(web: OwnWeb, are_over: threading.Event) -> int:
+    """Ask over one connection, each time as soon as the last answer came; return how often."""
+    line, answers = HTTPConnection("127.0.0.1", web.port, timeout=10), 0
+    while not are_over.is_set():
+        line.request("GET", "/nowhere")
+        assert line.getresponse().read()
+        answers += 1
+    line.close()
+    return answers
 
 
 def test_it_stops_within_ten_seconds_while_a_client_dawdles(web: OwnWeb) -> None:

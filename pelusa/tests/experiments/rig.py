@@ -336,7 +336,7 @@ def make_template(folder: Path) -> Path:
     server.start()
     try:
         system = RiggedSystem(folder, server.url, "redis://127.0.0.1:1/0")
-        system._sql(*(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4" for schema in system.schemas.values()))
+        system.sql(*(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4" for schema in system.schemas.values()))
         system.manage("shell", "-v", "0", "-c", MIGRATE_ALL)
     finally:
         assert server.process
