@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from operations.exposure import entries_since
 from operations.models import Limits, Operation, Order
 from operations.notices import end_notice, raise_notice
-from strategies.models import Strategy
+from strategies.models import BY_THE_LIMIT, Strategy
 from strategies.switching import switch_strategy
 
 # For every strategy, beside what its limits say; None: only what they say. TradingView itself stops an alert of more
@@ -37,7 +37,7 @@ def is_runaway(strategy: Strategy, most: int, now: datetime) -> bool:
 def stop(operation: Operation, most: int, now: datetime) -> None:
     """Switch the operation's strategy off and tell a human. Exits of what it holds go on."""
     strategy, seconds = operation.strategy, int(WINDOW.total_seconds())
-    switch_strategy(strategy, is_on=False, who="the limit of entries a minute", now=now)
+    switch_strategy(strategy, is_on=False, who=BY_THE_LIMIT, now=now)
     end_notice(_key(strategy), NOTICE)
     raise_notice(
         _key(strategy),

@@ -308,24 +308,29 @@ class _Deadman:
 
     def __init__(self, lock: IO[str] | None) -> None:
         self._lock = lock
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: TextIO | None = None
 
-    def start(self) -> None:
+    def start(self, groups: Sequence[int] = ()) -> None:
+        """Start it; that these groups run waits in its pipe before it lives, should we be killed right after."""
+        theirs, ours = os.pipe()
+        self._line = os.fdopen(ours, "w")
+        for group in groups:
+            self.add(group)
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", deadman.__file__],
-            stdin=subprocess.PIPE,
-            text=True,
+            stdin=theirs,
             start_new_session=True,
             # Whoever comes next must wait for the groups that the dead man still ends.
             pass_fds=(self._lock.fileno(),) if self._lock else (),
         )
+        os.close(theirs)
 
     def keep_alive(self, groups: Sequence[int]) -> None:
         """Start it again when somebody killed it, with the groups that run now."""
         if self._process is not None and self._process.poll() is not None:
-            self.start()
-            for group in groups:
-                self.add(group)
+            self._hang_up()
+            self.start(groups)
 
     def add(self, group: int) -> None:
         self._write(f"+{group}\n")
@@ -334,18 +339,22 @@ class _Deadman:
         self._write(f"-{group}\n")
 
     def stop(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
+        self._hang_up()
+        if self._process is not None:
             self._process.wait()
 
+    def _hang_up(self) -> None:
+        # A line that it did not live to read is thrown away
+        with suppress(BrokenPipeError):
+            if self._line is not None:
+                self._line.close()
+
     def _write(self, line: str) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
+        assert self._line is not None
         # Killed a moment ago: `keep_alive` starts another and tells it everything.
         with suppress(BrokenPipeError):
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+            self._line.write(line)
+            self._line.flush()
 
 
 class _Printer:

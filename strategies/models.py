@@ -2,13 +2,15 @@
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from exchange.models import Account, MarketChoices
 from exchange.types import MarginMode
 from market.intervals import INTERVALS
 
+# Who made a version where nobody did
+BY_THE_LIMIT = gettext_noop("the limit of entries a minute")
 INTERVAL_CHOICES = [(interval, interval) for interval in INTERVALS]
 
 
@@ -238,3 +240,8 @@ class StrategyVersion(models.Model):
 
     def __str__(self) -> str:
         return gettext("%(strategy)s version %(number)s") % {"strategy": self.strategy, "number": self.number}
+
+    @property
+    def author(self) -> str:
+        """Who made it; where Pelusa did itself, in the reader's language."""
+        return gettext(self.made_by) if self.made_by == BY_THE_LIMIT else self.made_by

@@ -94,8 +94,8 @@ SENTENCES = {
     "too_much_open": _(
         "{scope}: {held} is held or on its way and the entry is worth {notional}; at most {max_notional} is allowed."
     ),
-    "too_many_operations": _("{scope}: {open} operations are open; at most {max_operations} are allowed."),
-    "too_many_today": _("{scope}: {sent} entries were sent since midnight UTC; at most {max_orders} are allowed."),
+    "too_many_operations": _("{scope}: {open} of {max_operations} allowed operations are open already."),
+    "too_many_today": _("{scope}: {sent} of {max_orders} allowed entries were sent since midnight UTC."),
     "daily_loss": _("{scope}: {loss} was lost since midnight UTC; from {max_loss} on entries wait for the next day."),
     "cooling_down": _(
         "{scope}: operation {operation} closed with a loss of {loss}; entries are allowed again at {until} UTC."

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from alarms.routing import route_pair
 from operations.models import Decision
 from pelusa.testing import DATABASES
 from pelusa.tests.browsing import browser_of, page
 from pelusa.tests.making import client_of, make_account, make_alarm, make_instrument, make_strategy
-from strategies.models import Leg, Strategy, StrategyVersion
+from strategies.models import BY_THE_LIMIT, Leg, Strategy, StrategyVersion
 from strategies.tests.test_strategies_admin import edited
 from strategies.versions import content_of, differences, keep_version, label_of
 
@@ -185,3 +185,9 @@ def test_the_migration_gives_what_is_there_its_first_version() -> None:
     strategy.refresh_from_db()
     assert (strategy.version, StrategyVersion.objects.count()) == (1, 1)
     assert Leg.objects.count() == 1
+
+
+def test_what_pelusa_did_itself_is_said_in_the_readers_language() -> None:
+    with translation.override("es"):
+        assert StrategyVersion(made_by=BY_THE_LIMIT).author == "el límite de entradas por minuto"
+        assert StrategyVersion(made_by="maria").author == "maria"
