@@ -107,7 +107,9 @@ def _growth_line(name: str, small: Row, large: Row) -> tuple[str, ...]:
     floor = f"{large.floor / small.floor:.2f}" if small.floor and large.floor else "-"
     stored = f"{small.rows_stored:,} to {large.rows_stored:,}"
     figures = f"{small.subject:,.2f} {small.unit}", f"{large.subject:,.2f} {large.unit}"
-    return name, stored, *figures, f"{large.subject / small.subject:.2f}", floor
+    # Of nothing left behind there is no multiple
+    subject = f"{large.subject / small.subject:.2f}" if small.subject else "-"
+    return name, stored, *figures, subject, floor
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
