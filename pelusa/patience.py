@@ -4,8 +4,8 @@ gunicorn's own gives a thread to every connection for five seconds before a byte
 client cares to dawdle, and waits two seconds for it to hang up, in the loop that accepts everybody else. A few such
 clients would keep TradingView out. Here the loop collects a request as it trickles in, and a thread gets it whole.
 
-A thread that has answered listens for a moment whether the same client goes on, as one behind Caddy does: through the
-loop and back to a thread is a third of what an alarm costs.
+A thread that has answered listens for a moment whether the same client goes on, as one behind Caddy does: the way
+through the loop and back to a thread costs a sixth of the answers that a process can give (docs/performance.md).
 """
 
 import errno
